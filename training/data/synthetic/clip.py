@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from panoptic_ros.core.labels import encode_panoptic
+from panoptic_ros.core.text import short
 
 from ..sample import HIDDEN_LAYERS
 from .camera import PinholeCamera
@@ -19,7 +20,7 @@ from .car import CarShape, make_car
 from .ground import Ground
 from .labels import CAR
 from .layout import make_layout
-from .light import make_light
+from .light import TIMES_OF_DAY, at_night, make_light
 from .optics import Optics
 from .people import Look, make_look
 from .randomised import (
@@ -99,6 +100,7 @@ class SyntheticClip:
         size: tuple[int, int] = (256, 512),
         fps: float = 20.0,
         randomised: bool = False,
+        time_of_day: str = 'any',
     ) -> None:
         """Draw the street.
 
@@ -107,6 +109,7 @@ class SyntheticClip:
             size: image (height, width), px, at least 32 x 32.
             fps: frames per second of the video.
             randomised: whether domain randomisation is applied, see `randomised.py`.
+            time_of_day: one of `TIMES_OF_DAY`; the street is the same at night.
 
         Raises:
             ValueError: for a value outside its range.
@@ -116,10 +119,16 @@ class SyntheticClip:
                 'SyntheticClip expects seed >= 0, size of at least (32, 32) and '
                 f'fps > 0, got seed {seed}, size {size}, fps {fps}'
             )
+        if time_of_day not in TIMES_OF_DAY:
+            raise ValueError(
+                f'time_of_day must be one of {", ".join(TIMES_OF_DAY)}, got {short(time_of_day)}'
+            )
         self.seed, self.size, self.fps = seed, (int(size[0]), int(size[1])), fps
         rng = np.random.default_rng(seed)
         self.randomised = randomised
-        self._light = make_light(rng)
+        self._light = make_light(rng, dusk=time_of_day == 'any')
+        if time_of_day == 'night':
+            self._light = at_night(np.random.default_rng((seed, 4)), self._light)
         if randomised:
             self._light = randomise_light(rng, self._light)
         self._smallest = _SMALL if randomised else 1.0

@@ -12,6 +12,7 @@ from panoptic_ros.core.text import short
 from ..files import thing_table
 from ..sample import Sample
 from . import LABELS, SPLITS, SyntheticClip
+from .light import TIMES_OF_DAY
 
 CLIPS_AT_ONCE = 8
 """Streets whose frames are mixed; drawing a street costs as much as several frames."""
@@ -33,6 +34,7 @@ class City:
         max_frame_gap: upper bound, exclusive, of the distance between the frame number of a
             clip's first sample and those of its others.
         randomised: share of the streets that are drawn with domain randomisation.
+        time_of_day: `any` (day or dusk), `day` or `night`.
         hidden: add `Sample.hidden_map`; each frame is rendered a second time for it.
 
     Raises:
@@ -61,6 +63,7 @@ class City:
         hidden: bool = False,
         video: bool = False,
         randomised: float = 0.0,
+        time_of_day: str = 'any',
     ) -> None:
         if (
             not isinstance(size, (list, tuple))
@@ -72,7 +75,12 @@ class City:
         self.size, self.length, self.frames = (size[0], size[1]), length, frames
         self.frames_per_clip, self.hidden, self.video = frames_per_clip, hidden, video
         self.clip_length, self.max_frame_gap = clip_length, max_frame_gap
-        self.randomised = randomised
+        self.randomised, self.time_of_day = randomised, time_of_day
+        if time_of_day not in TIMES_OF_DAY:
+            raise ValueError(
+                f'the city needs a time_of_day of {", ".join(TIMES_OF_DAY)}, '
+                f'got {short(time_of_day)}'
+            )
         if (
             min(clip_length, max_frame_gap) < 1
             or frames_per_clip % clip_length
@@ -125,7 +133,7 @@ class City:
         number = self._frame_number(index, epoch_seed)
         seed = self.seeds[street]
         randomised = np.random.default_rng((seed, 3)).random() < self.randomised
-        clip = _clip(seed, self.size, randomised=bool(randomised))
+        clip = _clip(seed, self.size, bool(randomised), self.time_of_day)
         frame = clip.frame(number)
         return Sample(
             frame.image,
@@ -147,5 +155,5 @@ class City:
 
 
 @lru_cache(maxsize=CLIPS_AT_ONCE)
-def _clip(seed: int, size: tuple[int, int], randomised: bool) -> SyntheticClip:
-    return SyntheticClip(seed, size, randomised=randomised)
+def _clip(seed: int, size: tuple[int, int], randomised: bool, time_of_day: str) -> SyntheticClip:
+    return SyntheticClip(seed, size, randomised=randomised, time_of_day=time_of_day)

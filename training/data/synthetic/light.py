@@ -2,7 +2,7 @@
 """Weather and time of day: colours of light, sky and haze, and the direction of shadows."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -52,12 +52,24 @@ class Light:
         return 1.0 - math.exp(-self.haze_per_m * max(depth_m, 0.0))
 
 
-def make_light(rng: np.random.Generator) -> Light:
-    """Draw a random weather: clear, broken clouds, overcast, rain, fog or dusk."""
-    kind = rng.choice(
-        ['clear', 'broken', 'overcast', 'rain', 'fog', 'dusk'],
-        p=[0.27, 0.23, 0.2, 0.1, 0.08, 0.12],
-    )
+KINDS = ('clear', 'broken', 'overcast', 'rain', 'fog', 'dusk')
+"""Kinds of weather; `broken` are clouds with gaps."""
+
+SHARES = (0.27, 0.23, 0.2, 0.1, 0.08, 0.12)
+
+TIMES_OF_DAY = ('any', 'day', 'night')
+"""`any` is day or dusk, `day` is without dusk; `night` is in neither."""
+
+
+def make_light(rng: np.random.Generator, dusk: bool = True) -> Light:
+    """Draw a random weather.
+
+    Args:
+        rng: source of all choices.
+        dusk: whether it may be dusk.
+    """
+    shares = np.array(SHARES) * [dusk or kind != 'dusk' for kind in KINDS]
+    kind = rng.choice(KINDS, p=shares / shares.sum() if not dusk else SHARES)
     azimuth = rng.uniform(-math.pi, math.pi)
     elevation = rng.uniform(0.45, 1.15) if kind != 'dusk' else rng.uniform(0.2, 0.4)
     direction = np.array(
@@ -121,4 +133,25 @@ def make_light(rng: np.random.Generator) -> Light:
         0.0 if kind == 'fog' else rng.uniform(0.3, 0.9),
         1.0 if kind == 'rain' else rng.choice([0.0, 0.4]),
         1.0 if kind in ('rain', 'fog') and rng.random() < 0.6 else 0.0,
+    )
+
+
+def at_night(rng: np.random.Generator, light: Light) -> Light:
+    """Return the same weather at night, under street lamps and headlights.
+
+    Args:
+        rng: source of the brightness.
+        light: by day.
+    """
+    glow = np.array([30, 27, 26.0]) * rng.uniform(0.6, 1.4)
+    return replace(
+        light,
+        ambient=rng.uniform(0.1, 0.22) * np.array([1.0, 0.92, 0.86]),
+        sun=np.zeros(3),
+        shadow=0.1,
+        haze=glow,
+        sky_top=0.3 * glow,
+        sky_low=glow,
+        cloud=0.8 * glow,
+        lamps=1.0,
     )

@@ -8,6 +8,7 @@ from panoptic_ros.core.labels import VOID_ID
 from panoptic_training.data.registry import open_reader
 from panoptic_training.data.synthetic import SPLITS
 from panoptic_training.data.synthetic.dataset import City
+from panoptic_training.data.synthetic.light import make_light
 
 SIZE = (64, 128)
 
@@ -171,3 +172,27 @@ def test_training_may_be_longer_than_its_streets():
 def test_errors_name_the_unknown_data(name, error, message):
     with pytest.raises(error, match=message):
         open_reader(name, 'val')
+
+
+def test_the_time_of_day_changes_the_light_alone():
+    day, night = (
+        City('val', SIZE, length=4, time_of_day=time_of_day) for time_of_day in ('day', 'night')
+    )
+    for index in range(4):
+        light, dark = day.read(index, 0), night.read(index, 0)
+        assert np.array_equal(light.class_map, dark.class_map)
+        assert np.array_equal(light.instance_map, dark.instance_map)
+        assert dark.image.mean() < 0.5 * light.image.mean()
+
+
+def test_there_is_no_dusk_by_day():
+    rng = np.random.default_rng(0)
+    lights = [make_light(rng, dusk=False) for _ in range(300)]
+    # At dusk lamps are lit without clouds, rain or fog that would hide the sun.
+    assert not any(light.lamps and light.sun.any() for light in lights)
+    assert any(light.lamps and light.sun.any() for light in (make_light(rng) for _ in range(300)))
+
+
+def test_an_unknown_time_of_day_is_refused():
+    with pytest.raises(ValueError, match='time_of_day of any, day, night, got '):
+        City('val', SIZE, length=1, time_of_day='noon')
