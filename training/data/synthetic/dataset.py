@@ -133,7 +133,7 @@ class City:
         number = self._frame_number(index, epoch_seed)
         seed = self.seeds[street]
         randomised = np.random.default_rng((seed, 3)).random() < self.randomised
-        clip = _clip(seed, self.size, bool(randomised), self.time_of_day)
+        clip = _clip(seed, self.size, randomised=bool(randomised), time_of_day=self.time_of_day)
         frame = clip.frame(number)
         return Sample(
             frame.image,
