@@ -73,7 +73,7 @@ def main() -> None:
     label(out)
     start = out / 'runs/day/checkpoints/last.ckpt'
     flags = ['--data.dataset', f'folder:{out / "labelled"}', '--model.init_weights', str(start)]
-    clear = ['--data.train', 'null', '--data.val', 'null']
+    clear = ['--data.train', 'null', '--data.val', 'null', '--data.batch_size', '4']
     train(out, 'night', args.steps // 2, [*clear, *flags])
     compare(out)
 
