@@ -48,13 +48,14 @@ def test_tests_and_mined_recordings_are_of_other_streets(example):
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)
 def test_it_runs_to_the_comparison(tmp_path):
     words = ('--steps', '8', '--clips', '1', '--frames', '8', '--count', '8')
     run = subprocess.run(
         [sys.executable, str(SCRIPT), '-o', str(tmp_path / 'loop'), *words],
         capture_output=True,
         text=True,
-        timeout=290,
+        timeout=1400,
         check=False,
     )
     assert run.returncode == 0, run.stdout + run.stderr
