@@ -66,6 +66,21 @@ def add_parser(subparsers: Any) -> None:
         help='image topic; repeat for more cameras (default: all camera images)',
     )
     parser.add_argument(
+        '--depth',
+        action='append',
+        default=[],
+        metavar='TOPIC',
+        help='depth for positions and boxes in metres; for several cameras CAMERA=TOPIC, once for '
+        'each (default: depth or depth/compressedDepth beside the images)',
+    )
+    parser.add_argument(
+        '--camera-info',
+        action='append',
+        default=[],
+        metavar='TOPIC',
+        help='camera_info, likewise (default: camera_info beside the images)',
+    )
+    parser.add_argument(
         '--gt',
         action='append',
         default=[],
@@ -164,6 +179,8 @@ def _replay(args: argparse.Namespace, rate: float) -> int:
         args.image,
         args.gt,
         (args.start, args.duration, args.stride),
+        args.depth,
+        args.camera_info,
     )
     for line in session.describe():
         print(line)

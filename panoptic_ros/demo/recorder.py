@@ -10,18 +10,28 @@ import numpy as np
 
 from panoptic_ros.core.files import write_json
 from panoptic_ros.node.topic_recorder import TopicRecorder
-from panoptic_ros.node.topics import COMPRESSED_INPUT, IMAGE, OVERLAY, RECORDED_INPUT
+from panoptic_ros.node.topics import (
+    BESIDE,
+    CLOUDS,
+    COMPRESSED_INPUT,
+    IMAGE,
+    OVERLAY,
+    RECORDED_INPUT,
+)
 from panoptic_ros.recordings.contact_sheet import ContactSheet
 from panoptic_ros.recordings.overlay_video import OverlayVideo
 
 MAX_IMAGE_BYTES = 500_000_000
-"""Size of the camera's images in the bag after which no more of them are stored."""
+"""Size of the camera's images and depth in the bag after which no more of them are stored."""
+
+NOT_IN_BAG = {OVERLAY, *CLOUDS}
 
 
 class Recorder(TopicRecorder):
-    """Writes the overlay into a video and a contact sheet, and all other topics into a bag.
+    """Writes the overlay into a video and a contact sheet, and other topics into a bag.
 
-    The bag also gets the camera's images, so that it can be replayed.
+    The bag also gets the camera's images and what is beside them, so that it can be replayed. It
+    gets no clouds, which are large.
     """
 
     def __init__(
@@ -31,7 +41,8 @@ class Recorder(TopicRecorder):
 
         Args:
             folder: an existing folder for the files.
-            topics: message type by topic, of the node's topics and `RECORDED_INPUT`.
+            topics: message type by topic, of the node's topics, `RECORDED_INPUT` and what is
+                beside the images.
             latched: topics with transient local durability.
             rate_hz: rate of the camera, Hz.
         """
@@ -40,7 +51,7 @@ class Recorder(TopicRecorder):
             {
                 COMPRESSED_INPUT if topic == RECORDED_INPUT else topic: kind
                 for topic, kind in topics.items()
-                if topic != OVERLAY
+                if topic not in NOT_IN_BAG
             },
             latched,
         )
@@ -56,13 +67,14 @@ class Recorder(TopicRecorder):
         """See `TopicRecorder`."""
         if topic == OVERLAY:
             self._take_overlay(data)
-        elif topic != RECORDED_INPUT:
-            super().take(topic, data, time_ns)
+        elif topic not in (RECORDED_INPUT, *BESIDE):
+            if topic not in NOT_IN_BAG:
+                super().take(topic, data, time_ns)
         elif self._image_bytes > MAX_IMAGE_BYTES:
-            self.left_out += 1
+            self.left_out += topic == RECORDED_INPUT
         else:
             self._image_bytes += len(data)
-            super().take(COMPRESSED_INPUT, data, time_ns)
+            super().take(COMPRESSED_INPUT if topic == RECORDED_INPUT else topic, data, time_ns)
 
     def _take_overlay(self, data: bytes) -> None:
         message: Any = self._store.deserialize_cdr(data, IMAGE)

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Recording of the demo for the Rerun viewer: images, segments, tracks, boxes and diagnostics."""
+"""Recording of the demo for the Rerun viewer: images, segments, tracks, metres, diagnostics."""
 
 import json
 from collections.abc import Callable, Iterable, Mapping
@@ -20,6 +20,7 @@ from panoptic_ros.node.topics import (
     INSTANCES,
     LABEL_INFO,
     MARKERS,
+    POINTS,
     RECORDED_INPUT,
     SEGMENTS,
     SEMANTIC,
@@ -34,6 +35,9 @@ MAX_WAITING = 100
 
 OPACITY = 0.5
 """Opacity of segments over the image."""
+
+POINT_M = 0.02
+"""Radius of the points of a cloud, m."""
 
 LEVELS = {Level.OK: 'INFO', Level.WARN: 'WARN', Level.ERROR: 'ERROR', Level.STALE: 'WARN'}
 
@@ -66,6 +70,7 @@ class RerunLog:
             SEGMENTS: self._log_segments,
             INSTANCES: self._log_tracks,
             MARKERS: self._log_markers,
+            POINTS: self._log_points,
             DIAGNOSTICS: self._log_diagnostics,
         }
         self._stream = rerun.RecordingStream('panoptic_ros_demo')
@@ -180,6 +185,18 @@ class RerunLog:
             ),
         )
 
+    def _log_points(self, message: Any) -> None:
+        """Log the cloud of the image, in the image's colours."""
+        rows = read_instances(message).reshape(-1)
+        rows = rows[np.isfinite(rows['z'])]
+        rgb = np.ascontiguousarray(rows['rgb']).view('<u4')
+        points = self._rerun.Points3D(
+            _columns(rows, 'x', 'y', 'z'),
+            colors=np.stack([rgb >> 16, rgb >> 8, rgb], axis=1).astype(np.uint8),
+            radii=POINT_M,
+        )
+        self._stream.log(f'{WORLD}/points', points)
+
     def _log_diagnostics(self, message: Any) -> None:
         health = read_health(message)
         if health is None or not health.active:  # while it loads, there is nothing to see
@@ -208,7 +225,7 @@ def _layout(rerun: Any) -> Any:
                     name='Camera',
                     overrides={f'{IMAGE}/segments': blueprint.EntityBehavior(visible=False)},
                 ),
-                blueprint.Spatial3DView(origin=WORLD, name='Boxes'),
+                blueprint.Spatial3DView(origin=WORLD, name='Metres'),
             ),
             blueprint.Horizontal(
                 blueprint.TimeSeriesView(origin=f'{HEALTH}/latency_ms', name='Latency, ms'),

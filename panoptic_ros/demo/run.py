@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import nullcontext
 from pathlib import Path
+from shutil import rmtree
 from typing import Any
 
 from rich.console import Console
@@ -18,13 +19,16 @@ from panoptic_ros.core.text import counted
 from panoptic_ros.demo import DURATION_S, MAX_FILE_S, RERUN_FILE, RESULTS
 from panoptic_ros.demo.recorder import Recorder
 from panoptic_ros.demo.rerun_log import RerunLog
-from panoptic_ros.demo.street import RATE_HZ, draw_street
+from panoptic_ros.demo.street import RATE_HZ, STREET_BESIDE, draw_street
 from panoptic_ros.node.node_health import NodeHealth
 from panoptic_ros.node.topics import (
+    BESIDE,
+    CLOUDS,
     COMPRESSED_INPUT,
     INPUT_TYPES,
     LATCHED,
     OWN_IMAGE_TOPICS,
+    POINTS,
     RECORDED_INPUT,
     topic_types,
 )
@@ -55,6 +59,9 @@ NO_LIMITS = {
 
 MAX_NAMES = 20
 """Most names of classes in a line."""
+
+STREET = 'street'
+"""Bag of the synthetic street, in the folder of the results while the demo runs."""
 
 NODE_MODULE = 'panoptic_ros.ros.main'
 CAMERA_MODULE = 'panoptic_ros.ros.camera_driver'
@@ -98,7 +105,8 @@ def run_demo(
     ]
     source = None
     if flags:
-        source = open_source(video, camera, bag, own_topics=OWN_IMAGE_TOPICS)
+        beside = {name: INPUT_TYPES[name] for name in BESIDE}
+        source = open_source(video, camera, bag, False, OWN_IMAGE_TOPICS, beside)
     with isolated_ros(), lock_folder(output, 'demo'), run_folder(output) as folder:
         for line in describe_model(model, own_street=source is None):
             console.print(line, soft_wrap=True)
@@ -145,15 +153,20 @@ def _run_in(
     if source and source.duration_s is not None:
         length_s = min(duration_s or MAX_FILE_S, source.duration_s)
     rate_hz = source.rate_hz if source else RATE_HZ
-    topics = topic_types(RosTypes.vision)
-    recorded = topics | {RECORDED_INPUT: INPUT_TYPES[COMPRESSED_INPUT]}
+    beside = source.beside if source else STREET_BESIDE
+    inputs = {**beside, RECORDED_INPUT: INPUT_TYPES[COMPRESSED_INPUT]}
+    topics = {
+        name: kind
+        for name, kind in topic_types(RosTypes.vision).items()
+        if name not in CLOUDS or (rerun and name == POINTS)
+    }
     values = NO_LIMITS | ({'model': str(model.resolve())} if model else {})
     node_flags = ['--ros-args']
     for name, value in values.items():  # texts in quotes, since ROS reads the values as YAML
         node_flags += ['-p', f'{name}:={json.dumps(value)}']
     if not source:
-        draw_street(folder / 'street.avi', length_s)
-        camera_flags = [f'--video={folder / "street.avi"}', '--loop']
+        draw_street(folder / STREET, length_s)
+        camera_flags = [f'--bag={folder / STREET}', '--loop']
     # It publishes once node and recorder have subscribed to its images.
     camera_flags = [*camera_flags, '--record']
     arrived = set()
@@ -168,14 +181,15 @@ def _run_in(
         return arrived >= LATCHED & topics.keys() and all(map(monitor.has_publisher, topics))
 
     with (
-        RerunLog(folder / RERUN_FILE, recorded) if rerun else nullcontext() as rerun_log,
-        Recorder(folder, recorded, LATCHED, rate_hz) as recorder,
+        RerunLog(folder / RERUN_FILE, topics | inputs) if rerun else nullcontext() as rerun_log,
+        Recorder(folder, topics | inputs, LATCHED, rate_hz) as recorder,
         Monitor(take, topics) as monitor,
         Child('node', NODE_MODULE, node_flags, log) as node,
         Child('camera', CAMERA_MODULE, camera_flags, log) as camera,
     ):
         _wait_until_active(monitor.spin, is_connected, recorder, node, camera, console)
-        monitor.subscribe(RECORDED_INPUT, recorded[RECORDED_INPUT])  # which the camera waits for
+        for name, kind in inputs.items():  # the camera waits for it
+            monitor.subscribe(name, kind)
         console.print(
             f'camera: {source.name if source else "synthetic street"}, '
             f'{rate_hz:.1f} images/s, for {length_s:.0f} s',
@@ -184,7 +198,7 @@ def _run_in(
         ends = source is not None and source.duration_s is not None
         _watch(monitor.spin, recorder, node, camera, length_s, ends, console)
         _settle(monitor.spin, recorder, node, camera)
-    (folder / 'street.avi').unlink(missing_ok=True)
+    rmtree(folder / STREET, ignore_errors=True)
     summary = recorder.finish()
     if recorder.left_out:
         console.print(

@@ -86,7 +86,9 @@ class NodeHealth:
             node's start: received = published + all dropped + in_flight. `rate_hz` is of
             published images. `latency_ms` is end to end in the node, from an image's arrival to
             its last message handed to the middleware, `p50` and `p95` of the last 100 images,
-            those of the slowest camera. `backend` and `device` are those actually used.
+            those of the slowest camera. `depth`, if some was received, counts images with results
+            in metres (`used`) and those without by reason (`mismatches`). `backend` and
+            `device` are those actually used.
 
         Raises:
             ValueError: if the node published nothing, or its counts do not add up.
@@ -103,9 +105,22 @@ class NodeHealth:
             'in_flight': counts['in_flight'],
             'rate_hz': rate_hz,
             'latency_ms': {name: self.latency_ms(name) for name in ('p50', 'p95')},
+            **self._depth(),
             'backend': self._value('model', 'backend'),
             'device': self._value('model', 'device'),
         }
+
+    def _depth(self) -> dict[str, Any]:
+        """Return counts of images with and without depth; empty if there is no depth."""
+        used, mismatches = 0, Counter[str]()
+        for values in self._of('depth'):
+            used += int(values['used'])
+            for key, value in values.items():
+                if key.startswith('mismatch ') and int(value):
+                    mismatches[key.removeprefix('mismatch ')] += int(value)
+        if not used and not mismatches:
+            return {}
+        return {'depth': {'used': used, 'mismatches': dict(mismatches)}}
 
     def _of(self, task: str) -> list[Mapping[str, str]]:
         """Return the values of a task's statuses, one for each camera."""

@@ -5,7 +5,7 @@ The node's publishers, the results bag of a replay, the recorder and the benchma
 A new topic needs a row here and the function that makes its message.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ from panoptic_ros.node.metric_messages import (
     PointsWriter,
     detections_3d_message,
 )
-from panoptic_ros.node.scene import Scene
+from panoptic_ros.node.scene import Metres, Scene
 from panoptic_ros.node.stages import Stage
 
 IMAGE = 'sensor_msgs/msg/Image'
@@ -44,6 +44,9 @@ RAW_INPUT, COMPRESSED_INPUT = 'image', 'image/compressed'
 INFO_INPUT, CLOUD_INPUT = 'camera_info', 'cloud'
 DEPTH_INPUT, COMPRESSED_DEPTH_INPUT = 'depth', 'depth/compressedDepth'
 """Topics of the inputs beside the images, see `panoptic_ros.node.side_input`."""
+
+BESIDE = (INFO_INPUT, DEPTH_INPUT, COMPRESSED_DEPTH_INPUT)
+"""Inputs beside the images that are read from recordings."""
 
 RECORDED_INPUT = 'demo/image/compressed'
 """Topic of the demo's camera with each of its images once more, for the recorder. Small reliable
@@ -64,9 +67,13 @@ SEMANTIC = 'panoptic/semantic'
 INSTANCES = 'panoptic/instances'
 OVERLAY = 'panoptic/overlay'
 POINTS = 'panoptic/points'
+CLOUD = 'panoptic/cloud'
 MARKERS = 'panoptic/markers'
 LABEL_INFO = 'panoptic/label_info'
 DIAGNOSTICS = 'diagnostics'
+
+CLOUDS = frozenset({POINTS, CLOUD})
+"""Topics of large messages, which recordings leave out."""
 
 
 class FrameSource(NamedTuple):
@@ -100,6 +107,10 @@ class FrameSource(NamedTuple):
     ) -> 'FrameSource':
         """Return the values for a model's frame and classes, which a label remap may change."""
         return cls(header, image, published_frame(frame, labels), labels.by_published_id, scale)
+
+    def located(self, metres: Metres, settings: Mapping[str, Any]) -> 'FrameSource':
+        """Return the values with the scene of the image; see `Metres.scene`."""
+        return self._replace(scene=metres.scene(self.header, self.frame, settings))
 
 
 @dataclass(frozen=True)
@@ -239,7 +250,7 @@ TOPICS = (
         depth=1,
     ),
     Topic(
-        'panoptic/cloud',
+        CLOUD,
         CLOUD_TYPE,
         'with a lidar: its cloud under its own header, with class_id, track_id and confidence',
         lambda out, source, scene: out(scene),

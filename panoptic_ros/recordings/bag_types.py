@@ -90,10 +90,18 @@ def typestore(kinds: Iterable[str]) -> Any:
 
 
 def ros1_typestore() -> Any:
-    """Return ROS 1's own message types, which have another header."""
+    """Return ROS 1's own message types, which have another header.
+
+    The fields D, K, R and P of CameraInfo have ROS 2's names.
+    """
     from rosbags.typesys import Stores, get_typestore
 
-    return get_typestore(Stores.ROS1_NOETIC)
+    store = get_typestore(Stores.ROS1_NOETIC)
+    name = 'sensor_msgs/msg/CameraInfo'
+    constants, fields = store.fielddefs.pop(name)
+    del store.types[name]
+    store.register({name: (constants, [(field.lower(), kind) for field, kind in fields])})
+    return store
 
 
 def message_files(package: str) -> tuple[Path, ...]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from panoptic_ros.core.inputs import require_folder
-from panoptic_ros.recordings.image_source import CompressedImage, TimedImage
+from panoptic_ros.recordings.image_source import NOTHING_BESIDE, CompressedImage, TimedImage
 from panoptic_ros.recordings.storage import END_NS
 from panoptic_ros.recordings.unpack import MAX_BYTES
 
@@ -30,6 +30,7 @@ class ImageFolder:
     """
 
     compressed = True
+    beside = NOTHING_BESIDE
 
     def __init__(self, path: Path, loop: bool = False) -> None:
         """List the files.

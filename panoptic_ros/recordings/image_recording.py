@@ -34,7 +34,7 @@ class ImageRecording:
         """See `Recording`."""
         if self.TOPIC not in names:
             return
-        for time_s, image in self._source.images():
+        for time_s, image, _ in self._source.images():
             time_ns = self.start_ns + round((time_s or 0) * 1e9)
             if time_ns >= stop_ns:
                 return

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Interface of everything that yields one stream of images: video, folder, camera, bag."""
 
-from collections.abc import Iterator
-from typing import NamedTuple, Protocol
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -29,6 +30,17 @@ class CompressedImage(NamedTuple):
     data: npt.NDArray[np.uint8]
 
 
+class BesideMessage(NamedTuple):
+    """A message beside an image: of depth or camera_info."""
+
+    name: str
+    """Name of the node's input."""
+
+    message: Any
+    offset_ns: int
+    """Its stamp minus that of the image."""
+
+
 class TimedImage(NamedTuple):
     """An image and the time at which it is due."""
 
@@ -37,6 +49,12 @@ class TimedImage(NamedTuple):
     due when they arrive."""
 
     image: RawImage | CompressedImage
+
+    beside: Sequence[BesideMessage] = ()
+    """Messages that belong to the image."""
+
+
+NOTHING_BESIDE: Mapping[str, str] = MappingProxyType({})
 
 
 class ImageSource(Protocol):
@@ -53,6 +71,9 @@ class ImageSource(Protocol):
 
     compressed: bool
     """Whether the images are `CompressedImage`, else `RawImage`."""
+
+    beside: Mapping[str, str]
+    """Message type by name of the inputs beside the images."""
 
     def images(self) -> Iterator[TimedImage]:
         """Open the source and yield its images from the first one on."""

@@ -9,7 +9,7 @@ from panoptic_ros.core.text import did_you_mean
 from panoptic_ros.images.encodings import ENCODINGS
 from panoptic_ros.images.files import MAX_IMAGE_PIXELS
 from panoptic_ros.images.messages import cv_bridge_fallback, encoding_of, read_message
-from panoptic_ros.recordings.recording import Recording
+from panoptic_ros.recordings.recording import RecordedTopic, Recording
 from panoptic_ros.recordings.storage import BEGIN_NS, END_NS
 
 IMAGE_TYPE = 'sensor_msgs/msg/Image'
@@ -66,18 +66,8 @@ def choose_cameras(
         ValueError: if a named topic does not exist or is no image topic, or if no topic holds
             camera images; the message lists the topics.
     """
-    missing = [name for name in wanted if name not in recording.topics]
-    if missing:
-        raise ValueError(
-            f'no topic {missing[0]}{did_you_mean(missing[0], recording.topics)}; the topics are: '
-            f'{list_topics(recording)}'
-        )
     for name in wanted:
-        if recording.topics[name].kind not in (IMAGE_TYPE, COMPRESSED_TYPE):
-            raise ValueError(
-                f'{name} holds {recording.topics[name].kind}, expected an '
-                'Image or a CompressedImage'
-            )
+        require_topic(recording, name, (IMAGE_TYPE, COMPRESSED_TYPE))
     topics = list(wanted)
     if not wanted:
         kinds = {'raw': (IMAGE_TYPE,), 'compressed': (COMPRESSED_TYPE,)}.get(
@@ -95,10 +85,7 @@ def choose_cameras(
                 )
             )
         topics = [
-            name
-            for name in topics
-            if name.removesuffix('/compressed') == name
-            or name.removesuffix('/compressed') not in topics
+            name for name in topics if raw_topic(name) == name or raw_topic(name) not in topics
         ]
         if left_out is not None:
             left_out.update(reasons)
@@ -107,6 +94,23 @@ def choose_cameras(
         name if names.count(name) == 1 else topic.strip('/'): topic
         for name, topic in zip(names, topics, strict=True)
     }
+
+
+def require_topic(recording: Recording, name: str, kinds: Collection[str]) -> RecordedTopic:
+    """Return a topic that the user named.
+
+    Raises:
+        ValueError: if it does not exist, or has none of the message types `kinds`.
+    """
+    if name not in recording.topics:
+        raise ValueError(
+            f'no topic {name}{did_you_mean(name, recording.topics)}; the topics are: '
+            f'{list_topics(recording)}'
+        )
+    topic = recording.topics[name]
+    if topic.kind not in kinds:
+        raise ValueError(f'{name} holds {topic.kind}, expected {" or ".join(kinds)}')
+    return topic
 
 
 def require_part(recording: Recording, start_ns: int, stop_ns: int) -> None:
@@ -175,7 +179,7 @@ def camera_topics(
             topic.kind in kinds
             and topic.messages
             and name not in ignored
-            and not name.removesuffix('/compressed').endswith(own_topics)
+            and not raw_topic(name).endswith(own_topics)
         ):
             reason = _why_no_camera(recording, name, start_ns, stop_ns, max_image_pixels)
             if reason:
@@ -197,6 +201,15 @@ def camera_name(topic: str) -> str:
     while parts and parts[-1] in IMAGE_NAMES:
         parts.pop()
     return '/'.join(parts) or 'camera'
+
+
+def raw_topic(topic: str) -> str:
+    """Return the raw topic of a raw or compressed one.
+
+    >>> raw_topic('/front/image_raw/compressed')
+    '/front/image_raw'
+    """
+    return topic.removesuffix('/compressed')
 
 
 def camera_title(name: str) -> str:

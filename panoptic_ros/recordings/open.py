@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """Opening of recordings and image sources that the user names."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from panoptic_ros.recordings import bag_folder
@@ -10,7 +11,7 @@ from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.recordings.bag_images import BagImages
 from panoptic_ros.recordings.folder import ImageFolder, image_files
 from panoptic_ros.recordings.image_recording import ImageRecording
-from panoptic_ros.recordings.image_source import ImageSource
+from panoptic_ros.recordings.image_source import NOTHING_BESIDE, ImageSource
 from panoptic_ros.recordings.recording import Recording
 from panoptic_ros.recordings.video import LocalCamera, Video
 
@@ -49,6 +50,7 @@ def open_source(
     bag: Path | None,
     loop: bool = False,
     own_topics: tuple[str, ...] = (),
+    beside: Mapping[str, str] = NOTHING_BESIDE,
 ) -> ImageSource:
     """Open the one of three sources that is not None.
 
@@ -56,8 +58,9 @@ def open_source(
         video: a video file or a folder of images.
         camera: OpenCV's number of a camera of this machine.
         bag: a bag.
-        loop: whether a video or a folder starts again at its end.
+        loop: whether a video, a folder or a bag starts again at its end.
         own_topics: see `camera_topics`.
+        beside: see `BagImages`.
 
     Raises:
         FileNotFoundError: if the file or folder does not exist.
@@ -68,4 +71,4 @@ def open_source(
     if camera is not None:
         return LocalCamera(camera)
     assert bag is not None
-    return BagImages(bag, own_topics)
+    return BagImages(bag, own_topics, beside, loop)

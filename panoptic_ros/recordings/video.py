@@ -10,7 +10,7 @@ import cv2
 
 from panoptic_ros.core.inputs import require_file
 from panoptic_ros.images.files import MAX_IMAGE_PIXELS
-from panoptic_ros.recordings.image_source import RawImage, TimedImage
+from panoptic_ros.recordings.image_source import NOTHING_BESIDE, RawImage, TimedImage
 
 # The errors raised here say what is wrong; OpenCV's own log is turned off. The function has one
 # name in OpenCV 4.6 and another in 5.
@@ -59,6 +59,7 @@ class Video:
     """The frames of a video file, once or in a loop."""
 
     compressed = False
+    beside = NOTHING_BESIDE
 
     def __init__(self, path: Path, loop: bool = False) -> None:
         """Check the file.
@@ -112,6 +113,7 @@ class LocalCamera:
     """A camera of this machine, by OpenCV's number."""
 
     compressed = False
+    beside = NOTHING_BESIDE
 
     def __init__(self, index: int) -> None:
         """Check the camera.

@@ -334,6 +334,11 @@ def _values(run: ReplayRun) -> dict[str, Any]:
         'duration, s': run.value('part', 'duration_s'),
         'stride': run.value('part', 'stride'),
         'topics': {name: c['topic'] for name, c in (run.value('cameras') or {}).items()},
+        'depth': {
+            name: c['beside']
+            for name, c in (run.value('cameras') or {}).items()
+            if c.get('beside')
+        },
         'ground truth': run.value('ground_truth'),
         **{
             present_name(name) or name: value

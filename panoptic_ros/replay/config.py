@@ -10,6 +10,8 @@ from typing import Any
 
 from panoptic_ros.images.messages import header_stamp_ns
 from panoptic_ros.node.camera_settings import topic_prefix
+from panoptic_ros.node.topics import INFO_INPUT
+from panoptic_ros.recordings.beside import Beside
 from panoptic_ros.recordings.recording import Record, Recording
 from panoptic_ros.recordings.storage import END_NS
 from panoptic_ros.replay.ground_truth import GroundTruth
@@ -38,6 +40,9 @@ class ReplayConfig:
 
     ground_truths: Mapping[str, GroundTruth] = field(default_factory=dict)
     """Ground truth by camera."""
+
+    beside: Mapping[str, Beside] = field(default_factory=dict)
+    """Depth and camera_info by camera, of the cameras that have depth."""
 
     start_s: float = 0.0
     """Start of the part that is replayed, seconds from the start of the recording."""
@@ -71,6 +76,11 @@ class ReplayConfig:
             if counts[camera] % self.stride == 0:
                 yield camera, record
             counts[camera] += 1
+
+    def depth_topic(self, camera: str) -> str:
+        """Return a camera's topic of depth; empty if it has none."""
+        topics = self.beside[camera].topics if camera in self.beside else {}
+        return next((topic for name, topic in topics.items() if name != INFO_INPUT), '')
 
     def topic_prefix(self, camera: str) -> str:
         """Return the prefix of a camera's topics: its name, if there are several cameras."""

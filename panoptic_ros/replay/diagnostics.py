@@ -20,7 +20,9 @@ from panoptic_ros.node.diagnostics import (
 from panoptic_ros.node.image_step import DroppedImage, ProcessedImage
 from panoptic_ros.node.meters import RateMeter
 from panoptic_ros.node.model_loading import LoadedModel
+from panoptic_ros.recordings.beside import RESULT_NS
 from panoptic_ros.replay.frame_records import FrameRecord
+from panoptic_ros.replay.metres import ReplayMetres
 from panoptic_ros.tracking import TrackerStats
 from panoptic_ros.tracking.clock import BACK
 
@@ -31,14 +33,17 @@ PERIOD_NS = 10**9
 class ReplayDiagnostics:
     """Diagnostics of model, input and tracking of all cameras."""
 
-    def __init__(self, loaded: LoadedModel, topics: Mapping[str, str]) -> None:
+    def __init__(
+        self, loaded: LoadedModel, topics: Mapping[str, str], metres: Mapping[str, ReplayMetres]
+    ) -> None:
         """Initialise the counters.
 
         Args:
             loaded: the model.
             topics: topic by camera.
+            metres: by camera, of those with depth.
         """
-        self._loaded, self._topics = loaded, topics
+        self._loaded, self._topics, self._metres = loaded, topics, metres
         self._arrivals = {name: RateMeter() for name in topics}
         self._counters = {name: ImageCounter() for name in topics}
         self._stats: dict[str, TrackerStats | None] = dict.fromkeys(topics)
@@ -96,6 +101,9 @@ class ReplayDiagnostics:
                     newest.stamp_problem,
                 )
             statuses.append(status)
+            if name in self._metres:
+                metres, result_s = self._metres[name], (now_ns + RESULT_NS) / 1e9
+                statuses.append(metres.depth.status(name, metres.topic, result_s, True))
             tracking = tracking_status(self._stats[name])
             tracking.name += status_suffix(name, self._topics)
             statuses.append(tracking)

@@ -1,16 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
 """Bag of the topics that the node would have published for a recording."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.node.camera_settings import settings_for
 from panoptic_ros.node.diagnostics import DIAGNOSTICS_TYPE, diagnostic_array
 from panoptic_ros.node.notices import Notices
 from panoptic_ros.node.parameters import NODE
+from panoptic_ros.node.scene import Metres
 from panoptic_ros.node.topics import (
     DIAGNOSTICS,
     LATCHED,
@@ -28,7 +30,12 @@ class ResultsBag(BagWriter):
     """Writer of a bag with the results of several cameras."""
 
     def __init__(
-        self, path: Path, prefixes: Mapping[str, str], labels: LabelSet, scale: str
+        self,
+        path: Path,
+        prefixes: Mapping[str, str],
+        labels: LabelSet,
+        settings: Mapping[str, Any],
+        in_metres: Collection[str] = (),
     ) -> None:
         """Open the bag.
 
@@ -36,15 +43,17 @@ class ResultsBag(BagWriter):
             path: folder of the bag; must not exist.
             prefixes: prefix of the topics, by camera.
             labels: the model's classes.
-            scale: the parameter `output_scale`.
+            settings: values of the parameters.
+            in_metres: cameras with depth. Their boxes are written too, but not the clouds, which
+                are large.
         """
         self._types = BagTypes()
-        self._labels, self._scale = labels, scale
+        self._labels, self._settings = labels, settings
         self._topics = {
             camera: [
                 (topic, f'{prefix}{topic.name}', topic.maker(self._types))
                 for topic in frame_topics(self._types.vision)
-                if not topic.in_metres
+                if not topic.in_metres or (topic.needs_positions and camera in in_metres)
             ]
             for camera, prefix in prefixes.items()
         }
@@ -75,7 +84,13 @@ class ResultsBag(BagWriter):
         self.write(DIAGNOSTICS, time_ns, message)
 
     def add(
-        self, camera: str, time_ns: int, header: Any, image: CameraImage, frame: PanopticFrame
+        self,
+        camera: str,
+        time_ns: int,
+        header: Any,
+        image: CameraImage,
+        frame: PanopticFrame,
+        metres: Metres | None = None,
     ) -> Any:
         """Write the messages that the node publishes for an image.
 
@@ -85,11 +100,15 @@ class ResultsBag(BagWriter):
             header: of the image's message.
             image: the image.
             frame: its result.
+            metres: depth of the camera, if it has any.
 
         Returns:
             The message of the overlay, which the next call overwrites.
         """
-        source = FrameSource.of_model(header, image, frame, self._labels, self._scale)
+        scale = self._settings['output_scale']
+        source = FrameSource.of_model(header, image, frame, self._labels, scale)
+        if metres is not None:
+            source = source.located(metres, settings_for(camera, self._settings))
         overlay = None
         for topic, name, make in self._topics[camera]:
             message = make(source)

@@ -2,9 +2,9 @@
 """Lock-step replay: every image in order, through scheduler and image step of the node."""
 
 import time
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,12 +21,14 @@ from panoptic_ros.node.image_step import (
 )
 from panoptic_ros.node.model_loading import LoadedModel
 from panoptic_ros.node.scheduler import Scheduler
+from panoptic_ros.node.side_input import SideInput
 from panoptic_ros.node.stages import Stage
 from panoptic_ros.recordings.overlay_video import OverlayVideo
 from panoptic_ros.recordings.recording import Record
 from panoptic_ros.replay.config import Progress, ReplayConfig
 from panoptic_ros.replay.diagnostics import ReplayDiagnostics
 from panoptic_ros.replay.frame_records import MS_DIGITS, FrameRecord
+from panoptic_ros.replay.metres import ReplayMetres
 from panoptic_ros.replay.outputs_log import InferenceError, LoggedBackend
 from panoptic_ros.replay.results_bag import ResultsBag
 from panoptic_ros.replay.scores import ReplayScores, merge_scores, score_frame
@@ -45,6 +47,9 @@ class ReplayResult:
     worst: WorstFrames
     wall_s: float
     """Time that the replay took."""
+
+    depth: Mapping[str, SideInput] = field(default_factory=dict)
+    """Depth by camera, with counts of the images that it fits."""
 
     reused: int = 0
     """Number of images whose network outputs were logged by an earlier, interrupted run."""
@@ -76,6 +81,7 @@ def replay(
             name: ImageStep(predictor, settings_for(name, config.settings))
             for name in config.cameras
         }
+        metres = {name: ReplayMetres(config, name) for name in config.beside}
         scores = {name: ReplayScores(info.network_labels) for name in config.ground_truths}
         worst = WorstFrames(info.labels)
         bag = stack.enter_context(
@@ -83,7 +89,8 @@ def replay(
                 folder / 'bag',
                 {name: config.topic_prefix(name) for name in config.cameras},
                 info.labels,
-                config.settings['output_scale'],
+                config.settings,
+                config.beside,
             )
         )
         videos = {
@@ -95,7 +102,7 @@ def replay(
             for name in config.cameras
         }
         counts, reused = dict.fromkeys(config.cameras, 0), 0
-        diagnostics = ReplayDiagnostics(loaded, config.cameras)
+        diagnostics = ReplayDiagnostics(loaded, config.cameras, metres)
         for group in take_turns(progress(config.images()), config.cameras, info.batch):
             entries = []
             for name, message in group:
@@ -117,7 +124,9 @@ def replay(
                     score_frame(record, scores[name], gt, processed.frame if processed else None)
                 if processed is not None:
                     image, frame, _ = processed
-                    overlay = bag.add(name, message.time_ns, message.message.header, image, frame)
+                    header = message.message.header
+                    own = metres[name].at(message.time_ns) if name in metres else None
+                    overlay = bag.add(name, message.time_ns, header, image, frame, own)
                     picture = overlay.data.reshape(overlay.height, overlay.width, 3)
                     videos[name].add(picture, frame.stamp_s)
                     worst.add(record, image, picture, gt)
@@ -126,7 +135,8 @@ def replay(
                     bag.add_diagnostics(message.time_ns, diagnostics)
     _check_usable(records, config)
     total = merge_scores(records, scores)
-    return ReplayResult(records, total, worst, time.perf_counter() - start_s, reused)
+    depth = {name: one.depth for name, one in metres.items()}
+    return ReplayResult(records, total, worst, time.perf_counter() - start_s, depth, reused)
 
 
 def take_turns(

@@ -3,7 +3,7 @@
 
 import json
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,9 +15,23 @@ from panoptic_ros.images.messages import header_stamp_ns
 from panoptic_ros.node.model_loading import LoadedModel, load_model
 from panoptic_ros.node.model_settings import check_for_model
 from panoptic_ros.node.parameter_file import read_parameters
-from panoptic_ros.node.topics import OWN_IMAGE_TOPICS
-from panoptic_ros.recordings.image_topics import camera_title, choose_cameras, require_part
+from panoptic_ros.node.topics import (
+    BESIDE,
+    COMPRESSED_DEPTH_INPUT,
+    DEPTH_INPUT,
+    INFO_INPUT,
+    INPUT_TYPES,
+    OWN_IMAGE_TOPICS,
+)
+from panoptic_ros.recordings.beside import Beside, topics_beside
+from panoptic_ros.recordings.image_topics import (
+    camera_title,
+    choose_cameras,
+    require_part,
+    require_topic,
+)
 from panoptic_ros.recordings.open import open_recording
+from panoptic_ros.recordings.recording import Recording
 from panoptic_ros.replay.compare import Comparison, differing
 from panoptic_ros.replay.config import Progress, ReplayConfig
 from panoptic_ros.replay.finished_run import ReplayRun
@@ -43,6 +57,8 @@ class Session:
         topics: Sequence[str],
         ground_truths: Sequence[str],
         part: tuple[float, float | None, int],
+        depths: Sequence[str] = (),
+        camera_infos: Sequence[str] = (),
     ) -> None:
         """Open the recording, the model and the ground truth.
 
@@ -53,6 +69,9 @@ class Session:
             topics: image topics to replay; if empty, all with camera images.
             ground_truths: topics or folders, with `camera=` before them for several cameras.
             part: start in seconds, duration in seconds or None, and stride.
+            depths: topics of depth, with `camera=` before them for several cameras; if there is
+                none for a camera, the one beside its images is used.
+            camera_infos: topics of camera_info, likewise.
 
         Raises:
             FileNotFoundError: if a file or folder does not exist.
@@ -64,7 +83,7 @@ class Session:
         if model is not None:
             self.settings['model'] = str(model)
         recording = open_recording(bag)
-        gt_names = dict(_split_gt(text, len(ground_truths) > 1) for text in ground_truths)
+        gt_names = dict(_split(text, len(ground_truths) > 1) for text in ground_truths)
         self.loaded: LoadedModel = load_model(self.settings)
         info = self.loaded.predictor.info
         check_for_model(self.settings, info)
@@ -73,7 +92,7 @@ class Session:
             camera: open_ground_truth(name, open_recording(bag), info.network_labels)
             for camera, name in gt_names.items()
         }
-        window_ns = ReplayConfig(recording, {}, self.settings, {}, *part).window_ns
+        window_ns = ReplayConfig(recording, {}, self.settings, {}, {}, *part).window_ns
         require_part(recording, *window_ns)
         self._left_out: dict[str, str] = {}
         cameras = choose_cameras(
@@ -86,8 +105,9 @@ class Session:
             self._left_out,
             self.settings['max_image_pixels'],
         )
-        gts = {_gt_camera(camera, list(cameras)): gt for camera, gt in opened.items()}
-        self.config = ReplayConfig(recording, cameras, self.settings, gts, *part, topics)
+        gts = {_camera_of('--gt', name, list(cameras)): gt for name, gt in opened.items()}
+        beside = self._find_beside(recording, cameras, depths, camera_infos)
+        self.config = ReplayConfig(recording, cameras, self.settings, gts, beside, *part, topics)
         self.unmatched = {
             camera: check_gt_stamps(gt, self._stamps(cameras[camera]))
             for camera, gt in gts.items()
@@ -97,13 +117,17 @@ class Session:
         """Yield lines that describe recording, cameras and model."""
         for name, topic in self.config.cameras.items():
             gt = self.config.ground_truths.get(name)
+            depth = self.config.depth_topic(name)
             yield (
                 f'{camera_title(name)}: {topic}, '
                 + counted(self.config.recording.topics[topic].messages, 'image')
+                + (f', depth: {depth}' if depth else '')
                 + (f', ground truth: {gt.name}' if gt else '')
             )
+        used = set(map(self.config.depth_topic, self.config.cameras))
         for topic, reason in self._left_out.items():
-            yield f'left out {topic}: {reason}'
+            if topic not in used:
+                yield f'left out {topic}: {reason}'
         model = self.loaded.describe()
         yield f'model {model["name"]} ({model["hash"]}) on {model["backend"]}, {model["device"]}'
         fallback_reason = self.loaded.predictor.backend.fallback_reason
@@ -202,6 +226,42 @@ class Session:
             comparison,
         )
 
+    def _find_beside(
+        self,
+        recording: Recording,
+        cameras: Mapping[str, str],
+        depths: Sequence[str],
+        camera_infos: Sequence[str],
+    ) -> dict[str, Beside]:
+        """Return depth and camera_info of the cameras with depth.
+
+        Raises:
+            ValueError: if a named topic does not exist or has another type.
+        """
+        topics = {
+            name: topics_beside(
+                recording, topic, {input_: INPUT_TYPES[input_] for input_ in BESIDE}
+            )
+            for name, topic in cameras.items()
+        }
+        for flag, texts, inputs in (
+            ('--depth', depths, (DEPTH_INPUT, COMPRESSED_DEPTH_INPUT)),
+            ('--camera-info', camera_infos, (INFO_INPUT,)),
+        ):
+            for text in texts:
+                given, topic = _split(text, True)
+                own = topics[_camera_of(flag, given, list(cameras))]
+                kinds = {INPUT_TYPES[input_]: input_ for input_ in inputs}
+                kind = require_topic(recording, topic, kinds).kind
+                for input_ in inputs:
+                    own.pop(input_, None)
+                own[kinds[kind]] = topic
+        return {
+            name: Beside(open_recording(self.bag), own)
+            for name, own in topics.items()
+            if own.keys() - {INFO_INPUT}
+        }
+
     def _stamps(self, topic: str) -> set[int]:
         recording = self.config.recording
         return {
@@ -227,17 +287,17 @@ class Session:
         return dict(json.loads(json.dumps(key)))
 
 
-def _gt_camera(name: str, cameras: list[str]) -> str:
-    """Return the camera of a ground truth that the user gave for camera `name` or for none, ''."""
+def _camera_of(flag: str, name: str, cameras: list[str]) -> str:
+    """Return the camera of a flag that the user gave for camera `name` or for none, ''."""
     if name not in cameras and (name or len(cameras) > 1):
         raise ValueError(
-            'with several cameras, name the one of the ground truth: --gt CAMERA=...; '
+            f'with several cameras, name one: {flag} CAMERA=...; '
             f'the cameras are {", ".join(cameras)}'
         )
     return name or cameras[0]
 
 
-def _split_gt(text: str, several: bool) -> tuple[str, str]:
-    """Split `camera=ground truth`; the camera is empty if none is given."""
+def _split(text: str, several: bool) -> tuple[str, str]:
+    """Split `camera=value`; the camera is empty if none is given."""
     camera, equals, name = text.partition('=')
     return (camera, name) if equals and (several or not Path(text).exists()) else ('', text)

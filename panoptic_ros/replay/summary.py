@@ -47,7 +47,9 @@ def summarize(
         the bag, `lost` could not be read because of damage; of the `replayed` ones some are `bad`
         (by reason). `stamps` counts images with unusable stamps by problem, `sharing_a_stamp` the
         scored images whose stamp another image has too. `scores` are in percent, None without
-        ground truth. Everything except `timing` is the same in every run.
+        ground truth. `depth` counts images with results in metres, and those without by
+        reason; it is missing where there is no depth. Everything except `timing` is the same in
+        every run.
     """
     records = result.records
     cameras = {
@@ -85,7 +87,7 @@ def describe_replay(
     return {
         'source': str(Path(source).resolve()),
         'mode': mode,
-        'cameras': {name: {'topic': topic} for name, topic in config.cameras.items()},
+        'cameras': {name: _topics(config, name) for name in config.cameras},
         'ground_truth': {name: gt.name for name, gt in config.ground_truths.items()},
         'model': {
             **loaded.describe(),
@@ -114,6 +116,13 @@ def describe_replay(
     }
 
 
+def _topics(config: ReplayConfig, name: str) -> dict[str, Any]:
+    values: dict[str, Any] = {'topic': config.cameras[name]}
+    if name in config.beside:
+        values['beside'] = dict(config.beside[name].topics)
+    return values
+
+
 def _camera_summary(
     config: ReplayConfig, name: str, result: ReplayResult, unmatched: int | None
 ) -> dict[str, Any]:
@@ -122,7 +131,7 @@ def _camera_summary(
     seconds = period_s(own)
     expected = config.recording.topics[topic].messages
     values: dict[str, Any] = {
-        'topic': topic,
+        **_topics(config, name),
         'expected': expected,
         'replayed': len(own),
         # The number of images behind the damage is not known for a part of a recording.
@@ -134,6 +143,13 @@ def _camera_summary(
         'rate_hz': round(1 / seconds, RATE_DIGITS) if seconds else None,
         'switches': None,
     }
+    if name in result.depth:
+        values['depth'] = {
+            'used': result.depth[name].used,
+            'mismatches': {
+                reason.value: count for reason, count in result.depth[name].mismatches.items()
+            },
+        }
     if name in config.ground_truths:
         values['switches'] = sum(len(record.switches) for record in own)
         values['scored'] = sum(record.quality is not None for record in own)
@@ -164,6 +180,12 @@ def format_summary(summary: dict[str, Any]) -> Iterator[str]:
             yield f'{title}: {count} bad: {reason}'
         for problem, count in camera['stamps'].items():
             yield f'{title}: {count} images: {problem}'
+        if depth := camera.get('depth'):
+            reasons = ', '.join(f'{n} {reason}' for reason, n in depth['mismatches'].items())
+            yield (
+                f'{title}: {counted(depth["used"], "image")} with depth'
+                + (f', without: {reasons}' if reasons else '')
+            )
         if camera.get('sharing_a_stamp'):
             yield f'{title}: {camera["sharing_a_stamp"]} images {SHARED_STAMPS}'
     if summary['damage']:

@@ -198,7 +198,7 @@ class CameraSubscription:
         """Publish the topics that somebody subscribes to; return seconds by stage."""
         labels, scale = self.step.pipeline.predictor.info.labels, self.settings['output_scale']
         source = FrameSource.of_model(header, processed.image, processed.frame, labels, scale)
-        source = source._replace(scene=self.metres.scene(header, source.frame, self.settings))
+        source = source.located(self.metres, self.settings)
         wanted = [
             output
             for publisher, output in self._outputs.items()

@@ -22,10 +22,18 @@ from rclpy.signals import SignalHandlerOptions
 from sensor_msgs.msg import CompressedImage, Image
 
 from panoptic_ros.images.messages import read_image
-from panoptic_ros.node.topics import COMPRESSED_INPUT, OWN_IMAGE_TOPICS, RAW_INPUT, RECORDED_INPUT
+from panoptic_ros.node.topics import (
+    BESIDE,
+    COMPRESSED_INPUT,
+    INPUT_TYPES,
+    OWN_IMAGE_TOPICS,
+    RAW_INPUT,
+    RECORDED_INPUT,
+)
 from panoptic_ros.recordings.image_source import CompressedImage as CompressedFields
 from panoptic_ros.recordings.image_source import ImageSource, RawImage
 from panoptic_ros.recordings.open import open_source
+from panoptic_ros.ros.beside import BesidePublishers
 from panoptic_ros.ros.monitor import RECORDED_DEPTH
 from panoptic_ros.ros.publishers import wait_for_subscriber
 
@@ -51,7 +59,14 @@ def main(args: list[str] | None = None) -> int:
     parser.add_argument('--record', action='store_true', help=f'publish {RECORDED_INPUT}, too')
     flags = parser.parse_args(args)
     try:
-        source = open_source(flags.video, flags.camera, flags.bag, flags.loop, OWN_IMAGE_TOPICS)
+        source = open_source(
+            flags.video,
+            flags.camera,
+            flags.bag,
+            flags.loop,
+            OWN_IMAGE_TOPICS,
+            {name: INPUT_TYPES[name] for name in BESIDE},
+        )
         rclpy.init(args=[], signal_handler_options=SignalHandlerOptions.NO)
         try:
             node = rclpy.create_node('demo_camera')
@@ -68,13 +83,19 @@ def main(args: list[str] | None = None) -> int:
 
 
 def _publish(node: Node, source: ImageSource, record: bool) -> None:
-    """Publish each image when it is due, stamped with the current time."""
+    """Publish each image when it is due, stamped with the current time.
+
+    Depth and camera_info come before their image, and keep their distance to its stamp.
+    """
     topic, kind = (COMPRESSED_INPUT, CompressedImage) if source.compressed else (RAW_INPUT, Image)
     publisher = node.create_publisher(kind, topic, qos_profile_sensor_data)
+    beside = BesidePublishers(node, source.beside)
     recorded = None
     if record:
         recorded = node.create_publisher(CompressedImage, RECORDED_INPUT, RECORDED_DEPTH)
         wait_for_subscriber(recorded, RECORDED_INPUT, WAIT_S)
+    for name, other in beside.by_name.items():
+        wait_for_subscriber(other, name, WAIT_S)
     wait_for_subscriber(publisher, topic, WAIT_S)
     message, copy = kind(), CompressedImage()
     message.header.frame_id = FRAME_ID
@@ -89,7 +110,10 @@ def _publish(node: Node, source: ImageSource, record: bool) -> None:
                     time.sleep(wait_s)
                 elif wait_s < -1 / source.rate_hz:
                     start_s -= wait_s  # a late camera does not catch up
-            message.header.stamp = node.get_clock().now().to_msg()
+            now = node.get_clock().now()
+            for name, other, offset_ns in timed.beside:
+                beside.publish(name, other, now.nanoseconds + offset_ns)
+            message.header.stamp = now.to_msg()
             publisher.publish(message)
             if recorded and is_copied:
                 copy.header = message.header

@@ -11,7 +11,7 @@ from rclpy.executors import SingleThreadedExecutor
 from rclpy.qos import QoSDurabilityPolicy, QoSProfile
 from rclpy.signals import SignalHandlerOptions
 
-from panoptic_ros.node.topics import LATCHED, RECORDED_INPUT
+from panoptic_ros.node.topics import BESIDE, LATCHED, RECORDED_INPUT
 from panoptic_ros.ros.message_types import message_class
 
 DEPTH = 20
@@ -54,7 +54,7 @@ class Monitor:
         qos = QoSProfile(depth=DEPTH)
         if topic in LATCHED:
             qos = QoSProfile(depth=1, durability=QoSDurabilityPolicy.TRANSIENT_LOCAL)
-        elif topic == RECORDED_INPUT:
+        elif topic in (RECORDED_INPUT, *BESIDE):
             qos = QoSProfile(depth=RECORDED_DEPTH)
         self._node.create_subscription(
             message_class(kind), topic, partial(_pass_on, self._take, topic), qos, raw=True

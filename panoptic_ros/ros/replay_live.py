@@ -167,10 +167,12 @@ def _record(
             troubles.append(line)
         log(line)
 
-    (topic,) = replay_config.cameras.values()
+    ((camera, topic),) = replay_config.cameras.items()
+    beside = replay_config.beside.get(camera)
     order = {
         'bag': str(session.bag.resolve()),
         'topic': topic,
+        'beside': dict(beside.topics) if beside else {},
         'rate': rate,
         'sent': str(sent_file),
         'start_s': replay_config.start_s,

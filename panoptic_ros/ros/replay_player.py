@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Player of a bag's images and clock at a given speed, run as a process.
+"""Player of a bag's images, depth and clock at a given speed, run as a process.
 
 `python -m panoptic_ros.ros.replay_player '{"bag": ..., "topic": ..., ...}'`
 """
@@ -18,13 +18,16 @@ from rosgraph_msgs.msg import Clock
 
 from panoptic_ros.core.files import write_json
 from panoptic_ros.images.messages import header_stamp_ns
-from panoptic_ros.node.topics import COMPRESSED_INPUT, RAW_INPUT
+from panoptic_ros.node.topics import COMPRESSED_INPUT, INFO_INPUT, INPUT_TYPES, RAW_INPUT
 from panoptic_ros.recordings.bag_types import BagTypes
+from panoptic_ros.recordings.beside import RESULT_NS, Beside, Feed
 from panoptic_ros.recordings.image_topics import COMPRESSED_TYPE
 from panoptic_ros.recordings.open import open_recording
 from panoptic_ros.replay.config import ReplayConfig
+from panoptic_ros.ros.beside import BesidePublishers
 from panoptic_ros.ros.message_types import message_class
 from panoptic_ros.ros.publishers import wait_for_subscriber
+from panoptic_ros.spatial.camera_model import info_of_image
 
 MAX_PAUSE_S = 60.0
 """Longest pause of the recording that is played, seconds; its clock may have been set."""
@@ -48,11 +51,13 @@ AFTER_S = 60.0
 def main() -> int:
     """Play the bag and print `played <images> in <seconds> s` at the end."""
     order = json.loads(sys.argv[1])
+    path = Path(order['bag'])
     config = ReplayConfig(
-        open_recording(Path(order['bag'])),
+        open_recording(path),
         {'camera': order['topic']},
         {},
         {},
+        {'camera': Beside(open_recording(path), order['beside'])},
         order['start_s'],
         order['duration_s'],
         order['stride'],
@@ -79,18 +84,35 @@ def _play(node: Node, config: ReplayConfig, order: dict[str, Any]) -> None:
     publisher = node.create_publisher(message_class(kind), topic, QoSProfile(depth=5))
     clock = _Clock(node, order['rate'])
     store = BagTypes().store
+    beside = config.beside['camera']
+    sent: list[tuple[int, int]] = []
+    kinds = {name: INPUT_TYPES[name] for name in beside.topics}
+    others = BesidePublishers(node, kinds)
+    feed = Feed(beside.records(*config.window_ns))
+
+    def play_others(until_ns: int) -> None:
+        for name, record in feed.until(until_ns):
+            if sent:  # else it belongs to the time before the part that is played
+                clock.skip_pause(record.time_ns)
+                clock.wait_until(record.time_ns)
+            message = record.message
+            if name == INFO_INPUT:
+                message = info_of_image(message, order['topic'])
+            others.publish(name, message)
+
     wait_for_subscriber(publisher, topic, WAIT_S)
     time.sleep(DISCOVERY_S)
-    sent = []
     begin_s = time.monotonic()
     for _, record in config.images():
         if record.message is None:
             continue
+        play_others(record.time_ns)
         data = bytes(store.serialize_cdr(record.message, kind))
         clock.skip_pause(record.time_ns)
         clock.wait_until(record.time_ns)
         sent.append((header_stamp_ns(record.message), time.time_ns()))
         publisher.publish(data)
+    play_others(clock.now_ns() + RESULT_NS)
     write_json(sent, Path(order['sent']))
     print(f'played {len(sent)} images in {time.monotonic() - begin_s:.1f} s', flush=True)
     clock.wait_until(clock.now_ns() + round(AFTER_S * order['rate'] * 1e9))

@@ -11,6 +11,7 @@ down, z forward, metres.
 
 import re
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -37,6 +38,21 @@ def is_rectified(topic: str) -> bool:
         [False, True]
     """
     return not {'rect', 'rectified'}.isdisjoint(re.split(r'[/_]', topic.lower()))
+
+
+def info_of_image(message: Any, topic: str) -> Any:
+    """Return a camera_info whose K and D are those of a topic's images, rectified or not.
+
+    It is for images that are published again under a name that does not say whether they are
+    rectified. The baseline of a stereo pair, in P, is lost.
+
+    Args:
+        message: a sensor_msgs/CameraInfo from a bag.
+        topic: of the images.
+    """
+    if not is_rectified(topic):
+        return message
+    return replace(message, k=np.reshape(message.p, (3, 4))[:, :3].flatten(), d=np.empty(0))
 
 
 class Calibration(NamedTuple):

@@ -134,3 +134,67 @@ def pausing_bag(path: Path) -> Path:
             yield CAMERA, IMAGE, stamp, image(scene(i), stamp)
 
     return write_bag(path, messages())
+
+
+FOCAL = 100.0
+BOX_M = 3.0
+
+
+def ball_m(index: int) -> float:
+    """Return the distance of the ball in an image of `drive_in_metres`."""
+    return 1.5 + 0.1 * index
+
+
+def depth_of(index: int) -> np.ndarray:
+    """Return the (H, W) depth in mm of `scene`: a wall at 4 m, the box and the ball before it."""
+    height, width = SIZE
+    depth = np.full(SIZE, 4000, '<u2')
+    rows = slice(height // 4, height * 3 // 4)
+    depth[rows, width // 8 : width * 3 // 8] = round(1000 * ball_m(index))
+    depth[rows, width * 5 // 8 : width * 7 // 8] = round(1000 * BOX_M)
+    return depth
+
+
+def camera_info(stamp_ns: int):
+    height, width = SIZE
+    k = np.array([FOCAL, 0, width / 2, 0, FOCAL, height / 2, 0, 0, 1.0])
+    return TYPES.make(
+        'sensor_msgs/msg/CameraInfo',
+        header=header(stamp_ns),
+        height=height,
+        width=width,
+        distortion_model='plumb_bob',
+        d=np.zeros(5),
+        k=k,
+        p=np.insert(k.reshape(3, 3), 3, 0, axis=1).reshape(-1),
+    )
+
+
+def compressed_depth(values: np.ndarray, stamp_ns: int):
+    png = cv2.imencode('.png', values)[1].reshape(-1)
+    return TYPES.make(
+        COMPRESSED,
+        header=header(stamp_ns),
+        format='16UC1; compressedDepth png',
+        data=np.concatenate([np.zeros(12, np.uint8), png]),
+    )
+
+
+def drive_in_metres(
+    count: int = 8, namespace: str = '/camera', is_compressed: bool = False, after_ms: int = 5
+):
+    """Yield images, camera_info once, and each image's depth `after_ms` after it."""
+    yield f'{namespace}/camera_info', 'sensor_msgs/msg/CameraInfo', START_NS, camera_info(START_NS)
+    for i in range(count):
+        stamp = START_NS + i * STEP_NS
+        if is_compressed:
+            topic, kind = f'{namespace}/depth/compressedDepth', COMPRESSED
+            depth = compressed_depth(depth_of(i), stamp)
+        else:
+            topic, kind = f'{namespace}/depth', IMAGE
+            depth = image(depth_of(i)[..., None], stamp, '16UC1')
+        messages = [
+            (f'{namespace}/image_raw', IMAGE, stamp, image(scene(i), stamp)),
+            (topic, kind, stamp + after_ms * 1_000_000, depth),
+        ]
+        yield from sorted(messages, key=lambda message: message[2])

@@ -86,7 +86,7 @@ def test_cameras_are_the_topics_with_pictures(tmp_path, wanted, transport, chose
             ['/side'],
             r'no topic /side; the topics are: .*/notes \(std_msgs/msg/String, 1 messages\)',
         ),
-        (['/notes'], '/notes holds std_msgs/msg/String, expected an Image'),
+        (['/notes'], '/notes holds std_msgs/msg/String, expected sensor_msgs/msg/Image or'),
     ],
 )
 def test_wrong_topics_are_refused(tmp_path, wanted, reason):

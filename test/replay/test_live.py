@@ -13,10 +13,23 @@ import pytest
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
 pytest.importorskip('matplotlib', reason='reports are drawn by it')
 
-from replay_bags import GT_TOPIC, IMAGE, START_NS, STEP_NS, drive, image, scene, write_bag
+from replay_bags import (
+    GT_TOPIC,
+    IMAGE,
+    START_NS,
+    STEP_NS,
+    drive,
+    drive_in_metres,
+    image,
+    scene,
+    write_bag,
+)
 from shared_memory import left_by
 
+from panoptic_ros.core.frame import read_instances
+from panoptic_ros.images.messages import header_stamp_ns
 from panoptic_ros.node.parameter_file import read_parameters
+from panoptic_ros.recordings.bag import Bag
 from panoptic_ros.replay.frame_records import read_records
 from panoptic_ros.replay.live_scores import DROPPED
 from panoptic_ros.ros.processes import free_domain_id
@@ -101,6 +114,31 @@ def test_dropped_frames_cost_what_the_difference_says(tmp_path, slow_model):
         'summary.json',
     ]
     assert not left_by(domain)
+
+
+@pytest.mark.ros
+@pytest.mark.timeout(300)
+def test_positions_are_those_of_lock_step(tmp_path, tiny_model):
+    """The depth comes before its image, so that a fast model has it, too."""
+    bag = write_bag(tmp_path / 'bag', drive_in_metres(12, after_ms=-20))
+    out, config = tmp_path / 'out', tmp_path / 'node.yaml'
+    config.write_text('/**: {ros__parameters: {idle_after_s: 0.001}}')
+    flags = ('--model', tiny_model, '--live', '--config', config, '-o', out)
+    code, said, error = run(bag, *flags, ROS_DOMAIN_ID=str(free_domain_id()))
+    assert code == 0, said + error
+    live, lock = (
+        {header_stamp_ns(record.message): read_instances(record.message) for record in records}
+        for records in (
+            list(Bag(folder / 'bag').records(['/panoptic/instances']))
+            for folder in (out, out / 'lock_step')
+        )
+    )
+    assert len(lock) == 12
+    assert len(live) >= 10  # a loaded machine may lose an image
+    for stamp, rows in live.items():
+        assert np.isfinite(rows['z'][rows['is_thing'] == 1]).all()
+        for name in 'xyz':
+            assert np.array_equal(rows[name], lock[stamp][name], equal_nan=True)
 
 
 def test_two_cameras_are_too_many(tmp_path, tiny_model):

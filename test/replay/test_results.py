@@ -24,7 +24,7 @@ def test_both_forms_of_the_labels_are_recorded(tmp_path, monkeypatch):
     rows['is_thing'], rows['track_id'] = (0, 1), (0, 7)
     geometry = Geometry((8, 8), (8, 8), 1)
     frame = PanopticFrame(np.zeros((8, 8), np.uint16), rows, geometry, 1.0)
-    with ResultsBag(tmp_path / 'bag', {'camera': ''}, LABELS, 'camera') as bag:
+    with ResultsBag(tmp_path / 'bag', {'camera': ''}, LABELS, {'output_scale': 'camera'}) as bag:
         bag.add_labels(5 * 10**9, 0.25)
         bag.add(
             'camera',
