@@ -38,6 +38,9 @@ DEFAULT_DIVISOR = 1000
 MAX_PIXEL_ID = 0xFFFFFF
 """Largest id that a PNG of 24 bits holds."""
 
+MAX_BYTES = 1024 * VOID_ID
+"""Maximum size of a class file: 1 kB for each class that a label set may have."""
+
 KINDS = ('thing', 'stuff')
 
 KEYS = ('divisor', 'classes', 'ignore')
@@ -93,10 +96,10 @@ def read_class_file(path: Path) -> ClassFile:
 
     Raises:
         FileNotFoundError: if there is no such file.
-        ValueError: for a file that is not YAML, or a missing or invalid value.
+        ValueError: for a file that is too large or not YAML, or a missing or invalid value.
     """
     require_file(path, 'a class file')
-    content = read_yaml(path)
+    content = read_yaml(path, MAX_BYTES)
     try:
         if isinstance(content, list) or (isinstance(content, Mapping) and 'labels' in content):
             classes = _from_old_form(content)
@@ -146,6 +149,8 @@ def _from_document(content: Any) -> ClassFile:
     entries = content.get('classes') if isinstance(content, dict) else None
     if not isinstance(entries, list) or not entries:
         raise ValueError('it needs a list `classes` of {id: 1, name: road, kind: stuff}')
+    if len(entries) > VOID_ID:
+        raise ValueError(f'it lists {len(entries)} classes, expected at most {VOID_ID}')
     unknown = [key for key in content if key not in KEYS]
     if unknown:
         raise ValueError(f'unknown key {unknown[0]!r}; the keys are: {", ".join(KEYS)}')

@@ -2,6 +2,7 @@
 """The file of classes that all commands read. Its mistakes: see test/training/data."""
 
 import doctest
+import time
 
 import numpy as np
 import pytest
@@ -58,3 +59,17 @@ def test_the_old_form_is_read_with_a_warning(tmp_path, caplog, divisor):
     assert found.labels.names == LABELS.names and found.ignore == frozenset()
     assert found.labels == LABELS and found.ids == (0, 1, 2, 3), 'ids are places'
     assert 'classes.yaml has the form of an earlier version' in caplog.text
+
+
+@pytest.mark.parametrize(
+    ('count', 'words'),
+    [(256, 'it lists 256 classes, expected at most 255'), (60_000, 'is larger than')],
+)
+def test_more_classes_than_a_model_can_have_are_refused_at_once(tmp_path, count, words):
+    path = tmp_path / 'classes.yaml'
+    rows = (f'  - {{id: {i}, name: class {i}, kind: stuff}}\n' for i in range(count))
+    path.write_text('classes:\n' + ''.join(rows))
+    start_s = time.process_time()
+    with pytest.raises(ValueError, match=words):
+        read_class_file(path)
+    assert time.process_time() - start_s < 1
