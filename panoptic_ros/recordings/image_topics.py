@@ -31,6 +31,10 @@ IMAGE_NAMES = frozenset(
 OTHER_ENCODINGS = {'16UC1': 'depth', '32FC1': 'depth', 'mono16': 'depth', '32SC1': 'labels'}
 """What images of these encodings hold, unless the user names their topic."""
 
+HOLDS = 'it holds'
+HOLDS_DEPTH = f'{HOLDS} depth'
+"""Start of the reason why a topic of depth holds no camera images."""
+
 PROBED = 20
 """Number of images of a topic that are tried until one can be read."""
 
@@ -255,7 +259,7 @@ def _why_no_camera(
             else ''
         )
         if content:
-            return f'it holds {content} ({encoding})'
+            return f'{HOLDS} {content} ({encoding})'
         try:
             read_message(record.message, fallback, max_image_pixels)
         except ValueError as error:

@@ -25,6 +25,7 @@ from panoptic_ros.node.topics import (
 )
 from panoptic_ros.recordings.beside import Beside, topics_beside
 from panoptic_ros.recordings.image_topics import (
+    HOLDS_DEPTH,
     camera_title,
     choose_cameras,
     require_part,
@@ -127,7 +128,8 @@ class Session:
         used = set(map(self.config.depth_topic, self.config.cameras))
         for topic, reason in self._left_out.items():
             if topic not in used:
-                yield f'left out {topic}: {reason}'
+                hint = '; --depth uses it' if reason.startswith(HOLDS_DEPTH) else ''
+                yield f'left out {topic}: {reason}{hint}'
         model = self.loaded.describe()
         yield f'model {model["name"]} ({model["hash"]}) on {model["backend"]}, {model["device"]}'
         fallback_reason = self.loaded.predictor.backend.fallback_reason

@@ -20,6 +20,7 @@ from panoptic_ros.core.resources import SCOPE, default_model
 from panoptic_ros.ros.processes import free_domain_id
 
 pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]"')
+from replay_bags import BOX_M, ball_m, drive_in_metres, write_bag
 from rosbags.highlevel import AnyReader
 from shared_memory import left_by
 from tiny_model import LABELS, paint_scene
@@ -28,7 +29,7 @@ from panoptic_ros.demo.run import NO_LIMITS, describe_model
 from panoptic_ros.node.diagnostics import Level, timing_status
 from panoptic_ros.node.meters import Timings
 from panoptic_ros.node.stages import Stage
-from panoptic_ros.node.topics import OVERLAY, topic_types
+from panoptic_ros.node.topics import CLOUDS, OVERLAY, topic_types
 from panoptic_ros.ros.message_types import RosTypes
 
 pytestmark = pytest.mark.ros
@@ -78,7 +79,7 @@ def wait_for_the_end(pids: list[int]) -> None:
 def check_results(folder: Path) -> dict:
     assert {path.name for path in folder.iterdir()} == RESULTS | {'.lock'}
     summary = json.loads((folder / 'summary.json').read_text())
-    assert set(summary) == {
+    assert set(summary) - {'depth'} == {
         'received',
         'published',
         'dropped',
@@ -140,7 +141,7 @@ def test_a_video_gives_all_results(tiny_model, scene_video, tmp_path):
         }
     assert messages.keys() == {
         '/image/compressed',
-        *(f'/{name}' for name in topic_types(RosTypes.vision) if name != OVERLAY),
+        *(f'/{name}' for name in topic_types(RosTypes.vision).keys() - {OVERLAY, *CLOUDS}),
     }
     images, results = (
         {(m.header.stamp.sec, m.header.stamp.nanosec) for m in messages[topic]}
@@ -181,29 +182,53 @@ def test_the_synthetic_street_is_the_default(tiny_model, tmp_path):
     pytest.importorskip('panoptic_training', reason='the street is drawn by it')
     code, out, err = run('--model', tiny_model, '--duration', 0.5, '--output', tmp_path / 'out')
     assert code == 0, out + err
-    check_results(tmp_path / 'out')
+    summary = check_results(tmp_path / 'out')
+    assert summary['depth'] == {'used': summary['published'], 'mismatches': {}}
+    assert 'depth/camera' in out
     check_log(out + err)
     with AnyReader([tmp_path / 'out/bag']) as bag:
         info = bag.topics['/panoptic/segments']
         _, _, data = next(bag.messages(info.connections))
         segments = bag.deserialize(data, info.msgtype)
+        info = bag.topics['/panoptic/instances']
+        tables = [
+            read_instances(bag.deserialize(data, info.msgtype))
+            for _, _, data in bag.messages(info.connections)
+        ]
     assert (segments.height, segments.width) == (720, 1280)
+    assert all(np.isfinite(rows['z']).any() for rows in tables if len(rows))
 
 
-def test_a_recording_for_rerun_is_among_the_results(tiny_model, scene_video, tmp_path):
+def test_a_recording_for_rerun_shows_the_boxes_of_a_bag_with_depth(
+    tiny_model, scene_video, tmp_path
+):
     pytest.importorskip('rerun', reason='needs rerun-sdk: pip install "panoptic_ros[rerun]"')
     from rerun.chunk import RrdReader
 
-    flags = '--video', scene_video, '--model', tiny_model, '--output', tmp_path
-    code, out, err = run(*flags, '--rerun', '--duration', 1)
+    bag = write_bag(tmp_path / 'drive', drive_in_metres(20))
+    flags = '--model', tiny_model, '--output', tmp_path / 'out'
+    code, out, err = run('--bag', bag, *flags, '--rerun')
     assert code == 0, out + err
     assert 'recording.rrd)' in out
-    entities = {chunk.entity_path for chunk in RrdReader(tmp_path / 'recording.rrd').stream()}
-    assert {'/camera/image', '/camera/image/classes', '/diagnostics/rate_hz'} <= entities
-    (tmp_path / '.lock').unlink()
-    code, out, err = run(*flags, '--duration', 0.5)
+    found = {}
+    for chunk in RrdReader(tmp_path / 'out' / 'recording.rrd').stream():
+        batch = chunk.to_record_batch()
+        for name in batch.schema.names:
+            if ':' not in name:  # times
+                continue
+            entity = found.setdefault(chunk.entity_path, {})
+            entity.setdefault(name, []).extend(batch.column(name).to_pylist())
+    assert {'/camera/image', '/camera/image/classes', '/diagnostics/rate_hz'} <= found.keys()
+    centres = [box for boxes in found['/world/boxes']['Boxes3D:centers'] for box in boxes or ()]
+    distances = {round(z, 1) for _, _, z in centres}
+    assert distances <= {BOX_M, *(round(ball_m(i), 1) for i in range(20))}
+    assert BOX_M in distances
+    points = found['/world/points']['Points3D:positions'][0]
+    assert {round(z, 1) for _, _, z in points} <= {*distances, 4.0}
+    (tmp_path / 'out' / '.lock').unlink()
+    code, out, err = run('--video', scene_video, *flags, '--duration', 0.5)
     assert code == 0, out + err
-    check_results(tmp_path)  # without the recording of the other run
+    check_results(tmp_path / 'out')  # without the recording of the other run
 
 
 def test_rerun_is_named_where_it_is_missing(scene_video, tmp_path, monkeypatch, capsys):

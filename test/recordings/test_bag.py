@@ -7,9 +7,20 @@ import sqlite3
 
 import numpy as np
 import pytest
-from replay_bags import CAMERA, IMAGE, START_NS, STEP_NS, drive, image, scene, write_bag
+from replay_bags import (
+    CAMERA,
+    IMAGE,
+    START_NS,
+    STEP_NS,
+    camera_info,
+    drive,
+    image,
+    scene,
+    write_bag,
+)
 
 from panoptic_ros.recordings.bag import Bag
+from panoptic_ros.spatial.camera_model import read_camera_info
 
 KINDS = [
     (storage, compression)
@@ -250,6 +261,22 @@ def ros1_bag(path, compression: str):
                 ),
             )
     return path
+
+
+def test_the_camera_info_of_ros_1_has_the_fields_of_ros_2(tmp_path):
+    from rosbags.rosbag1 import Writer
+    from rosbags.typesys import Stores, get_typestore
+
+    store, kind = get_typestore(Stores.ROS1_NOETIC), 'sensor_msgs/msg/CameraInfo'
+    info = camera_info(5)
+    header = store.types['std_msgs/msg/Header'](0, info.header.stamp, 'front')
+    fields = [getattr(info, name.lower()) for name, _ in store.fielddefs[kind][1][1:]]
+    with Writer(tmp_path / 'drive.bag') as writer:
+        connection = writer.add_connection('/camera_info', kind, typestore=store)
+        writer.write(connection, 5, store.serialize_ros1(store.types[kind](header, *fields), kind))
+    with Bag(tmp_path / 'drive.bag') as bag:
+        (record,) = bag.records(['/camera_info'])
+    assert read_camera_info(record.message, False) == read_camera_info(info, False)
 
 
 @pytest.mark.parametrize('compression', ['', 'BZ2', 'LZ4'])

@@ -6,6 +6,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+import replay_bags
+from replay_bags import FOCAL, IMAGE, START_NS, depth_of, drive_in_metres
 from rosbags.rosbag2 import StoragePlugin, Writer
 from rosbags.typesys import Stores, get_typestore
 
@@ -138,3 +140,42 @@ def test_the_recorded_city_is_found():
     assert bag.rate_hz == pytest.approx(10, rel=0.02)
     picture = next(bag.images())
     assert cv2.imdecode(picture.image.data, cv2.IMREAD_COLOR).shape[2] == 3
+
+
+def test_depth_and_camera_info_come_with_their_image(tmp_path):
+    """The depth is recorded after its image, and lacks for one; camera_info is recorded once."""
+    kinds = {
+        'camera_info': 'sensor_msgs/msg/CameraInfo',
+        'depth': 'sensor_msgs/msg/Image',
+        'depth/compressedDepth': 'sensor_msgs/msg/CompressedImage',
+    }
+    messages = list(drive_in_metres(4))
+    del messages[4]  # the second depth
+    source = BagImages(replay_bags.write_bag(tmp_path / 'bag', messages), (), kinds)
+    assert source.beside == {name: kinds[name] for name in ('camera_info', 'depth')}
+    images = list(source.images())
+    assert [[one.name for one in timed.beside] for timed in images] == [
+        ['camera_info', 'depth'],
+        ['camera_info'],
+        ['camera_info', 'depth'],
+        ['camera_info', 'depth'],
+    ]
+    for i in (0, 2, 3):
+        info, depth = images[i].beside
+        assert info.message.k[0] == FOCAL
+        assert depth.offset_ns == 0
+        assert np.array_equal(np.frombuffer(depth.message.data, '<u2'), depth_of(i).reshape(-1))
+
+
+def test_the_camera_info_of_rectified_images_is_that_of_the_images(tmp_path):
+    info = replay_bags.camera_info(START_NS)
+    info.k[0], info.d[0] = 50, -0.3
+    messages = [
+        ('/camera/image_rect', IMAGE, START_NS, replay_bags.image(replay_bags.scene(0), START_NS)),
+        ('/camera/camera_info', 'sensor_msgs/msg/CameraInfo', START_NS + 1, info),
+    ]
+    kinds = {'camera_info': 'sensor_msgs/msg/CameraInfo'}
+    source = BagImages(replay_bags.write_bag(tmp_path / 'bag', messages), (), kinds)
+    ((given,),) = (timed.beside for timed in source.images())
+    assert given.message.k[0] == FOCAL
+    assert not len(given.message.d)

@@ -109,7 +109,7 @@ def test_a_part_behind_the_only_camera_info_has_metres(tiny_model, tmp_path):
     assert position(found[START_NS + 4 * STEP_NS], BALL)[2] == pytest.approx(ball_m(4))
 
 
-def test_topics_elsewhere_are_named(tiny_model, tmp_path):
+def test_topics_elsewhere_are_named(tiny_model, tmp_path, capsys):
     """Two cameras; only one of them has depth, in another namespace."""
 
     def content():
@@ -127,6 +127,9 @@ def test_topics_elsewhere_are_named(tiny_model, tmp_path):
     )
     assert position(front[START_NS], BALL)[2] == pytest.approx(ball_m(0))
     assert np.isnan(rear[START_NS]['z']).all()
+    assert not run(bag, '--model', tiny_model, '-o', tmp_path / 'without')
+    said = capsys.readouterr().out
+    assert 'left out /sensor/registered: it holds depth (16UC1); --depth uses it' in said
     assert 'depth' not in summary(tmp_path / 'out')['cameras']['rear']
 
 
