@@ -106,8 +106,7 @@ class _Run:
             import rclpy
             from rclpy.executors import ExternalShutdownException, SingleThreadedExecutor
             from rclpy.signals import SignalHandlerOptions
-            from rclpy.task import Future
-            from rclpy.utilities import try_shutdown
+            from rclpy.utilities import ok, try_shutdown
         except ImportError as error:
             print(
                 f'panoptic_node: error: {error}; source a ROS 2 installation, or '
@@ -132,13 +131,14 @@ class _Run:
         warn_of_foreign_files(node, sys.argv if self._args is None else self._args)
         executor = SingleThreadedExecutor()
         executor.add_node(node)
-        stop = Future()
         # A task, since that wakes the executor.
-        self._wake = partial(executor.create_task, stop.set_result, None)
+        self._wake = partial(executor.create_task, lambda: None)
         if not self._stopping:
             executor.create_task(node.autostart)
-            with contextlib.suppress(ExternalShutdownException):
-                executor.spin_until_future_complete(stop)
+        # Not spin_until_future_complete(), which keeps a function for each callback that it runs.
+        with contextlib.suppress(ExternalShutdownException):
+            while not self._stopping and ok():
+                executor.spin_once()
         node.close(END_S)
         executor.shutdown(0)
         node.destroy_node()

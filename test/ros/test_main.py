@@ -122,3 +122,56 @@ def test_a_wrong_command_line_is_one_line(ros_domain):
     *_, line = done.stderr.splitlines()  # rcl itself also writes one
     assert line.startswith('panoptic_node: error: ')
     assert 'nonsense' in line
+
+
+BUSY = '''
+import gc, os, threading, time
+from rclpy.node import Node
+from panoptic_ros.ros import node
+
+class BusyNode(Node):
+    """Node whose timer runs a thousand times a second."""
+
+    def __init__(self):
+        super().__init__('busy')
+        self.calls = 0
+        self.create_timer(0.001, self.call)
+
+    def call(self):
+        self.calls += 1
+
+    async def autostart(self):
+        global running
+        running = self
+
+    def close(self, timeout_s):
+        pass
+
+node.PanopticNode = BusyNode
+from panoptic_ros.ros.main import _Run
+running = None
+run = _Run([], os.pipe()[1])
+thread = threading.Thread(target=run)
+thread.start()
+
+def objects(calls):
+    """Return the number of objects after so many calls of the timer."""
+    while running is None or running.calls < calls:
+        time.sleep(0.01)
+    gc.collect()
+    return len(gc.get_objects())
+
+before = objects(500)
+print(objects(1500) - before)
+run.stop()
+thread.join(10)
+print(thread.is_alive())
+'''
+
+
+def test_callbacks_leave_nothing_behind(ros_domain):
+    """The executor of rclpy kept a function for each callback, which took 1 MB a minute."""
+    done = subprocess.run([sys.executable, '-c', BUSY], capture_output=True, text=True, timeout=60)
+    more, is_alive = done.stdout.split()[-2:]  # DDS may write before them
+    assert int(more) < 300, done.stderr
+    assert is_alive == 'False'
