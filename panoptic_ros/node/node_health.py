@@ -75,11 +75,12 @@ class NodeHealth:
             f'{f" ({drops})" if drops else ""}{state}'
         )
 
-    def summary(self, rate_hz: float) -> dict[str, Any]:
+    def summary(self, at_work: 'NodeHealth | None' = None) -> dict[str, Any]:
         """Return the content of summary.json, from the values that the node reported.
 
         Args:
-            rate_hz: the node's `rate_hz` while it received images, which may have stopped since.
+            at_work: the report while it received images, which may have stopped since; None if
+                this is it.
 
         Returns:
             `received`, `published`, `dropped` (by reason) and `in_flight` count images since the
@@ -93,7 +94,7 @@ class NodeHealth:
         Raises:
             ValueError: if the node published nothing, or its counts do not add up.
         """
-        counts, dropped = self.counts, self.dropped
+        counts, dropped, at_work = self.counts, self.dropped, at_work or self
         if counts['received'] != counts['published'] + sum(dropped.values()) + counts['in_flight']:
             raise ValueError(f"the node's counts do not add up: {counts}, dropped {dropped}")
         if not counts['published']:
@@ -103,8 +104,8 @@ class NodeHealth:
             'published': counts['published'],
             'dropped': dropped,
             'in_flight': counts['in_flight'],
-            'rate_hz': rate_hz,
-            'latency_ms': {name: self.latency_ms(name) for name in ('p50', 'p95')},
+            'rate_hz': at_work.rate_hz,
+            'latency_ms': {name: at_work.latency_ms(name) for name in ('p50', 'p95')},
             **self._depth(),
             'backend': self._value('model', 'backend'),
             'device': self._value('model', 'device'),

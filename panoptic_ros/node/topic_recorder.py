@@ -69,4 +69,4 @@ class TopicRecorder(ExitStack):
         self.close()
         if self.health is None:
             raise ValueError('the node sent nothing on /diagnostics')
-        return self.health.summary(self.at_work.rate_hz if self.at_work else 0.0)
+        return self.health.summary(self.at_work)

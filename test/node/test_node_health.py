@@ -41,16 +41,32 @@ def health(**changes) -> NodeHealth:
 
 
 def test_summary_holds_the_nodes_numbers():
-    assert health().summary(24.0) == {
+    assert health().summary() == {
         'received': 10,
         'published': 6,
         'dropped': {'superseded': 2, 'bad image': 1},
         'in_flight': 1,
-        'rate_hz': 24.0,
+        'rate_hz': 24.9,
         'latency_ms': {'p50': 11.5, 'p95': 20.25},
         'backend': 'onnxruntime/cpu',
         'device': 'cpu',
     }
+
+
+def test_rate_and_latency_are_those_while_images_came():
+    stopped = health(timing=dict.fromkeys(TIMING, 'n/a'))
+    summary = stopped.summary(at_work=health())
+    assert summary['rate_hz'] == 24.9
+    assert summary['latency_ms'] == {'p50': 11.5, 'p95': 20.25}
+
+
+def test_images_with_depth_are_counted_over_all_cameras():
+    statuses = dict(health().statuses)
+    for name, used in (('front', 3), ('rear', 2)):
+        values = {'used': str(used), 'mismatch unreadable': '1', 'mismatch no camera_info': '0'}
+        statuses[f'depth/{name}'] = Status(f'depth/{name}', values=values)
+    summary = NodeHealth(12.5, statuses).summary()
+    assert summary['depth'] == {'used': 5, 'mismatches': {'unreadable': 2}}
 
 
 @pytest.mark.parametrize(
@@ -67,7 +83,7 @@ def test_summary_holds_the_nodes_numbers():
 )
 def test_a_summary_with_inconsistent_counts_is_refused(images, words):
     with pytest.raises(ValueError, match=words):
-        health(images=images).summary(1.0)
+        health(images=images).summary()
 
 
 def test_an_image_without_a_rate_counts_as_rate_0():
@@ -122,4 +138,4 @@ def test_counts_and_rates_of_several_cameras_are_summed_and_the_slowest_is_named
     assert both.counts == {'received': 21, 'published': 13, 'in_flight': 2}
     assert both.dropped == {'superseded': 4, 'bad image': 2}
     assert both.rate_hz == pytest.approx(29.9)
-    assert both.summary(30.0)['latency_ms'] == {'p50': 11.5, 'p95': 44.0}
+    assert both.summary()['latency_ms'] == {'p50': 11.5, 'p95': 44.0}
