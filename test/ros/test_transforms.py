@@ -2,7 +2,7 @@
 """Transforms from TF, with a stand-in of tf2_ros, which no package index has."""
 
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import numpy as np
 import pytest
@@ -11,6 +11,8 @@ pytest.importorskip('rclpy', reason='needs ROS 2: pip install "panoptic_ros[ros]
 
 from builtin_interfaces.msg import Time as Stamp
 from geometry_msgs.msg import TransformStamped
+from rclpy.clock import ROSClock
+from rclpy.time import Time
 
 from panoptic_ros.ros import transforms
 from panoptic_ros.ros.transforms import Transforms
@@ -24,6 +26,10 @@ class Buffer:
     """Knows the lidar at one time: 1 m before the camera, turned by a quarter about z."""
 
     known_ns = 5 * 10**9
+    cleared = 0
+
+    def clear(self):
+        Buffer.cleared += 1
 
     def lookup_transform(self, target_frame, source_frame, time, timeout=None):
         if (target_frame, source_frame) != ('camera', 'lidar'):
@@ -40,11 +46,15 @@ class TransformListener:
     alive = 0
 
     def __init__(self, buffer, node, *, spin_thread=False):
-        assert isinstance(buffer, Buffer) and node == 'node' and not spin_thread
+        assert isinstance(buffer, Buffer) and node and not spin_thread
         TransformListener.alive += 1
 
     def unregister(self):
         TransformListener.alive -= 1
+
+
+def node():
+    return SimpleNamespace(get_clock=ROSClock)
 
 
 @pytest.fixture
@@ -53,22 +63,22 @@ def tf2(monkeypatch):
     for part in (TransformException, Buffer, TransformListener):
         setattr(module, part.__name__, part)
     monkeypatch.setitem(sys.modules, 'tf2_ros', module)
-    TransformListener.alive = 0
+    TransformListener.alive = Buffer.cleared = 0
 
 
 def test_the_transform_of_the_stamp_or_else_the_newest(tf2):
-    lookup = Transforms('node')
+    lookup = Transforms(node())
     lookup.listen()
     for stamp_s, z in ((5, 1), (6, 2)):
         matrix = lookup('camera', 'lidar', Stamp(sec=stamp_s))
         np.testing.assert_allclose(matrix @ [1, 0, 0, 1], [0, 1, z, 1], atol=1e-12)
-    with pytest.raises(ValueError, match='no transform from lidar to map') as error:
+    with pytest.raises(ValueError, match="no transform from 'lidar' to 'map'") as error:
         lookup('map', 'lidar', Stamp(sec=5))
     assert 'set cloud.extrinsic' in str(error.value) and '\n' not in str(error.value)
 
 
 def test_clouds_wait_until_transforms_may_have_arrived(tf2, monkeypatch):
-    lookup = Transforms('node')
+    lookup = Transforms(node())
     assert not lookup.listen() and not lookup.listen() and TransformListener.alive == 1
     monkeypatch.setattr(transforms, 'START_S', 0)
     assert lookup.listen()
@@ -76,9 +86,22 @@ def test_clouds_wait_until_transforms_may_have_arrived(tf2, monkeypatch):
     assert TransformListener.alive == 0
 
 
+def test_transforms_are_forgotten_when_the_clock_goes_back_as_in_a_bag_that_starts_again(tf2):
+    clock = ROSClock()
+    clock._set_ros_time_is_active(True)  # as use_sim_time does
+    lookup = Transforms(SimpleNamespace(get_clock=lambda: clock))
+    lookup.listen()
+    for at_s, cleared in ((1000, 0), (1036, 0), (1036, 0), (1000, 1), (1036, 1), (1035.9, 2)):
+        clock.set_ros_time_override(Time(nanoseconds=int(at_s * 1e9)))
+        assert Buffer.cleared == cleared, at_s
+    lookup.close()
+    clock.set_ros_time_override(Time(nanoseconds=0))
+    assert Buffer.cleared == 2
+
+
 def test_without_tf2_ros_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, 'tf2_ros', None)
-    lookup = Transforms('node')
+    lookup = Transforms(node())
     assert lookup.listen()
     with pytest.raises(ValueError, match=r'tf2_ros is not installed; install it, or set'):
         lookup('camera', 'lidar', Stamp())
