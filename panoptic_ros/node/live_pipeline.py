@@ -63,7 +63,7 @@ class LivePipeline:
         self._make_changes_if_idle()
 
     def reset_tracks(self) -> None:
-        """Forget all tracks."""
+        """Forget all tracks, and the votes for stuff."""
         with self._lock:
             self._reset = True
         self._make_changes_if_idle()
@@ -113,6 +113,8 @@ class LivePipeline:
             self._settings = settings
         if reset:
             self._tracker.reset()
+            if self._pipeline.stuff_vote is not None:
+                self._pipeline.stuff_vote.clear()
         if model is not None:
             self._pipeline = Pipeline(model[0], self._tracker)
         if model is not None or settings is not None:

@@ -243,6 +243,13 @@ PARAMETERS = (
     ),
     *(replace(s, per_camera=True) for s in settings_of(TrackerConfig, 'tracker.')),
     Setting(
+        'smooth.stuff',
+        False,
+        'Replace the class of stuff in each pixel by the vote of the last images, which are moved '
+        'with the camera if tracker.camera_motion measures its motion.',
+        per_camera=True,
+    ),
+    Setting(
         'diagnostics.warn_latency_ms',
         200.0,
         'WARN if the 95th percentile of the time from arrival to publishing is at least this.',

@@ -55,6 +55,8 @@ class Tracker:
     def __init__(self, config: TrackerConfig | None = None) -> None:
         self.config = config or TrackerConfig()
         """Settings; they may be replaced between two frames."""
+        self.motion: Motion | None = None
+        """Motion of the camera up to the last frame, camera px; None if it was not measured."""
         self._next_id = 1
         self._lost = 0
         self._tracks: Tracks = np.zeros(0, track_dtype(0))
@@ -107,7 +109,8 @@ class Tracker:
             self._tracks = np.zeros(0, detections.dtype)
         self._fit_image_size(frame)
         self._end(frame.stamp_s - self._tracks['seen_s'] > self.config.max_age)
-        shift = self._move_with_camera(self._camera_motion(frame, image))
+        self.motion = self._camera.update(frame, image if self.config.camera_motion else None)
+        shift = self._move_with_camera(self.motion)
 
         old = new = np.zeros(0, np.intp)
         if self._last and len(self._tracks) and len(detections):
@@ -150,10 +153,6 @@ class Tracker:
         )
         self._tracks['box'] *= [x, y, x, y]
         self._tracks['velocity'] *= [x, y, x, y]
-
-    def _camera_motion(self, frame: PanopticFrame, image: CameraImage | None) -> Motion | None:
-        """Return the camera's motion since the last frame in its pixels, if it is to be used."""
-        return self._camera.update(frame, image if self.config.camera_motion else None)
 
     def _move_with_camera(self, motion: Motion | None) -> Floats:
         """Move all boxes as the scene moves in the image; return their shift (x, y), (N, 2) px."""
