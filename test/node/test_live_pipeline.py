@@ -182,7 +182,7 @@ def floor_at_the_edge(live: LivePipeline, stamp_s: float, patch: bool = False) -
 )
 def test_votes_for_stuff_last_as_long_as_the_tracks(live, make_predictor, change, is_forgotten):
     live.apply(STUFF_VOTE)
-    assert all([floor_at_the_edge(live, stamp_s) for stamp_s in (0.9, 1.0, 1.1)])
+    assert all(floor_at_the_edge(live, stamp_s) for stamp_s in (0.9, 1.0, 1.1))
     assert floor_at_the_edge(live, 1.2, patch=True), 'three votes against one'
     change(live, make_predictor)
     assert floor_at_the_edge(live, 1.3, patch=True) is not is_forgotten
