@@ -14,7 +14,7 @@ from panoptic_ros.core.model_info import Outputs
 from panoptic_ros.node.stages import Stage
 from panoptic_ros.runtime.letterbox import Letterbox
 from panoptic_ros.runtime.predictor import Predictor, to_frame
-from panoptic_ros.tracking import StuffVote, Tracker
+from panoptic_ros.tracking import StuffVote, Tracker, View
 from panoptic_ros.tracking.camera_motion import STANDING, Motion
 
 STAGES = (Stage.PRE, Stage.INFER, Stage.POST, Stage.TRACK)
@@ -89,7 +89,12 @@ class Pipeline:
         return Prepared(pixels, geometry, time.perf_counter() - start_s)
 
     def finish(
-        self, prepared: Prepared, outputs: Outputs, infer_s: float, stamp_s: float
+        self,
+        prepared: Prepared,
+        outputs: Outputs,
+        infer_s: float,
+        stamp_s: float,
+        view: View | None = None,
     ) -> Result:
         """Make a tracked frame of the outputs for one image.
 
@@ -99,6 +104,7 @@ class Pipeline:
             infer_s: time that the network took, seconds.
             stamp_s: time of the image, seconds; see `StampClock` for cameras whose stamps may be
                 wrong.
+            view: pose of the camera; None if it is not known.
         """
         clock = [time.perf_counter()]
         frame = to_frame(outputs, self.predictor.info, prepared.geometry, stamp_s, self.thresholds)
@@ -107,7 +113,8 @@ class Pipeline:
         clock.append(time.perf_counter())
         if self.tracker is not None:
             height, width = prepared.geometry.content_size
-            frame = self.tracker.update(frame, CameraImage(prepared.pixels[:height, :width]))
+            content = CameraImage(prepared.pixels[:height, :width])
+            frame = self.tracker.update(frame, content, view)
         if self.stuff_vote is not None:
             frame = self.stuff_vote.update(frame, self._camera_motion())
         clock.append(time.perf_counter())

@@ -116,7 +116,7 @@ def replay(
                 if gt is not None:
                     score_frame(record, scores[name], gt, processed.frame if processed else None)
                 if processed is not None:
-                    image, frame, _ = processed
+                    image, frame = processed.image, processed.frame
                     overlay = bag.add(name, message.time_ns, message.message.header, image, frame)
                     picture = overlay.data.reshape(overlay.height, overlay.width, 3)
                     videos[name].add(picture, frame.stamp_s)

@@ -14,6 +14,7 @@ from panoptic_ros.tracking.camera_motion import CameraMotion, Motion, scale_at, 
 from panoptic_ros.tracking.clock import STEP_BACK_S
 from panoptic_ros.tracking.config import TrackerConfig
 from panoptic_ros.tracking.distance import Floats
+from panoptic_ros.tracking.place import Places, View, aim
 from panoptic_ros.tracking.tracks import (
     TrackerStats,
     Tracks,
@@ -62,6 +63,7 @@ class Tracker:
         self._tracks: Tracks = np.zeros(0, track_dtype(0))
         self._last: PanopticFrame | None = None
         self._camera = CameraMotion()
+        self._places = Places()
 
     def reset(self) -> None:
         """Forget all tracks; the things of the next frame get new ids."""
@@ -80,7 +82,9 @@ class Tracker:
             lost=self._lost,
         )
 
-    def update(self, frame: PanopticFrame, image: CameraImage | None = None) -> PanopticFrame:
+    def update(
+        self, frame: PanopticFrame, image: CameraImage | None = None, view: View | None = None
+    ) -> PanopticFrame:
         """Track the things of the next frame; call it for frames without segments too.
 
         All tracks are forgotten first if the stamp is more than STEP_BACK_S before the latest
@@ -91,6 +95,8 @@ class Tracker:
                 the latest one, or not finite, no time has passed since then.
             image: the frame's image, at any resolution, for `camera_motion`; without it, the
                 camera's motion is not known.
+            view: pose of the camera, with which tracks whose last match was located (`locate`)
+                are expected where they will be seen; None if it is not known.
 
         Returns:
             The same frame with track_id, state and age of its things; age counts the frames since
@@ -111,6 +117,8 @@ class Tracker:
         self._end(frame.stamp_s - self._tracks['seen_s'] > self.config.max_age)
         self.motion = self._camera.update(frame, image if self.config.camera_motion else None)
         shift = self._move_with_camera(self.motion)
+        if view is not None:
+            aim(self._tracks, view, frame.stamp_s)
 
         old = new = np.zeros(0, np.intp)
         if self._last and len(self._tracks) and len(detections):
@@ -133,6 +141,15 @@ class Tracker:
             self._start(detections[is_new])
         self._last = frame
         return replace(given, segments=self._tracked_segments(frame, things))
+
+    def locate(self, frame: PanopticFrame, view: View) -> None:
+        """Note where the tracks of the last frame are.
+
+        Args:
+            frame: the result of `update`, with the positions x, y, z of its segments.
+            view: its pose.
+        """
+        self._places.note(self._tracks, frame, view)
 
     def _time_of(self, stamp_s: float) -> float:
         """Return the stamp, or the last frame's if the stamp is a little earlier or not finite."""
