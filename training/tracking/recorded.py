@@ -117,9 +117,10 @@ def camera_of(intrinsics: npt.NDArray[np.float64], size: tuple[int, int]) -> Cam
 def located(frame: PanopticFrame, gt: SyntheticFrame) -> PanopticFrame:
     """Return a frame with the positions of its segments, from the exact depth of its image."""
     samples = sample_segments(frame)
-    depth = gt.depth[samples.index]
+    at_y, at_x = samples.index
+    depth = gt.depth[at_y, at_x]
     rays = camera_of(gt.intrinsics, frame.geometry.image_size).rays
-    points = np.stack([*(rays[:, *samples.index] * depth), depth])
+    points = np.stack([*(rays[:, at_y, at_x] * depth), depth])
     rows = frame.segments.copy()
     rows['x'], rows['y'], rows['z'] = measure(samples.ids, points, frame).median.T
     return replace(frame, segments=rows)

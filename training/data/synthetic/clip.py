@@ -156,6 +156,11 @@ class SyntheticClip:
         look = make_look(rng)
         return randomise_look(rng, look) if self.randomised else look
 
+    @property
+    def is_driving(self) -> bool:
+        """Whether the camera moves along the street; else it stands."""
+        return self._layout.camera_speed > 0
+
     def camera_at(self, time_s: float) -> tuple[PinholeCamera, float]:
         """Return the camera at a time, and its distance along the street, m."""
         return self._optics.camera(self.size, time_s, self._layout.camera_x)
