@@ -121,6 +121,7 @@ def run(args: argparse.Namespace) -> None:
     from panoptic_training.tracking.study import TRACKERS, score, summary, things_per_frame
 
     clips = load_clips(args)
+    cameras = [camera_of(seed) for seed in clip_files(args)]
     stuff = score_stuff_votes(args)
     things = [things_per_frame(clip) for clip in clips]
     middle = sorted(things)[len(things) // 2]
@@ -134,6 +135,10 @@ def run(args: argparse.Namespace) -> None:
             'all': parts,
             'crowded': [p for p, n in zip(parts, things, strict=True) if n >= middle],
             'sparse': [p for p, n in zip(parts, things, strict=True) if n < middle],
+            **{
+                kind: [p for p, camera in zip(parts, cameras, strict=True) if camera == kind]
+                for kind in ('standing', 'driving')
+            },
         }
         rows += [
             {'tracker': name, 'step': step, 'clips': group, **summary(chosen, LABELS)}
@@ -163,6 +168,13 @@ def run(args: argparse.Namespace) -> None:
         args.json,
         args.cache,
     )
+
+
+def camera_of(seed: int) -> str:
+    """Return whether the camera of a street is `driving` or `standing`."""
+    from panoptic_training.data.synthetic import SyntheticClip
+
+    return 'driving' if SyntheticClip(seed).is_driving else 'standing'
 
 
 def clip_files(args: argparse.Namespace) -> dict[int, Path]:
@@ -218,7 +230,7 @@ def load_clips(args: argparse.Namespace) -> list[Clip]:
 
 def score_stuff_votes(args: argparse.Namespace) -> list[dict[str, Any]]:
     """Return the scores with and without the vote for stuff, one row for each table row."""
-    from panoptic_training.data.synthetic import LABELS, SyntheticClip
+    from panoptic_training.data.synthetic import LABELS
     from panoptic_training.tracking.recorded import load_clip
     from panoptic_training.tracking.stuff_study import VOTES, score_stuff, stuff_summary
 
@@ -226,7 +238,7 @@ def score_stuff_votes(args: argparse.Namespace) -> list[dict[str, Any]]:
     parts: dict[tuple[str, int, str], list[Any]] = {}
     for seed, path in with_bar(files.items(), len(files), 'clips scored for stuff'):
         clip = load_clip(path)
-        kind = 'driving' if SyntheticClip(seed).is_driving else 'standing'
+        kind = camera_of(seed)
         for step in args.steps:
             for name, (vote, camera_motion) in VOTES.items():
                 scores = score_stuff(clip, LABELS, vote, camera_motion, step)

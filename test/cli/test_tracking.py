@@ -46,7 +46,9 @@ def test_trackers_are_compared_and_the_model_runs_only_once(cache, tmp_path, cap
     assert (result['clips'], result['frames'], result['split']) == (2, 6, 'val')
     rows = [(row['clips'], row['tracker'], row['step']) for row in result['scores']]
     assert rows[:3] == [('all', 'default', 1), ('crowded', 'default', 1), ('sparse', 'default', 1)]
-    assert len(set(rows)) == len(rows) == 3 * len(TRACKER_ROWS) * 2
+    groups = {'all', 'crowded', 'sparse', 'driving'}  # both cameras drive
+    assert {group for group, *_ in rows} == groups
+    assert len(set(rows)) == len(rows) == len(groups) * len(TRACKER_ROWS) * 2
     for name in TRACKER_ROWS:
         assert f'| {name} | 2 |' in out
     votes = [(row['camera'], row['step'], row['vote']) for row in result['stuff_votes']]

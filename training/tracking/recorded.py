@@ -145,10 +145,11 @@ def load_clip(path: Path) -> RecordedClip:
             )
         ]
         camera = camera_of(values['intrinsics'], geometry.image_size)
+        project = partial(camera.project, beyond=True)
         return RecordedClip(
             frames,
-            *(values[k] for k in ('class_maps', 'track_maps', 'images')),
-            [View(pose, partial(camera.project, beyond=True)) for pose in values['poses']],
+            views=[View(pose, project) for pose in values['poses']],
+            **{k: values[k] for k in ('class_maps', 'track_maps', 'images')},
         )
     except (KeyError, ValueError, OSError, EOFError, BadZipFile) as error:
         raise ValueError(
