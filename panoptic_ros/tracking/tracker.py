@@ -172,11 +172,15 @@ class Tracker:
         self._tracks['velocity'] *= [x, y, x, y]
 
     def _move_with_camera(self, motion: Motion | None) -> Floats:
-        """Move all boxes as the scene moves in the image; return their shift (x, y), (N, 2) px."""
+        """Move boxes as the scene moves in the image; return their shift (x, y), (N, 2) px.
+
+        Tracks with a place stay: where they will be seen depends on the camera's pose.
+        """
         before = self._tracks['box'].copy()
         if motion is not None:
-            self._tracks['box'] = warped(before, motion)
-            self._tracks['velocity'] *= scale_at(before, motion)[:, None]
+            moving = np.isnan(self._tracks['place'][:, 0])
+            self._tracks['box'][moving] = warped(before[moving], motion)
+            self._tracks['velocity'][moving] *= scale_at(before[moving], motion)[:, None]
         return (self._tracks['box'] - before)[:, :2]
 
     def _start(self, new_tracks: Tracks) -> None:

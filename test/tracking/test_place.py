@@ -94,6 +94,19 @@ def test_ids_survive_a_move_of_the_camera_by_the_distance_of_things(with_view, s
     assert (ids == [[1, 2, 3]] * 4) is same
 
 
+def test_tracks_with_a_place_do_not_move_with_the_optical_flow_too():
+    row = [(x, 0, 4) for x in (-1.0, 0.0, 1.0)]
+    tracker, ids = Tracker(CONFIG), []
+    # The motion that the flow finds, of a camera that moves by 1 m.
+    tracker._camera.update = lambda frame, image: np.array([[1, 0, -25], [0, 1, 0], [0, 0, 1.0]])
+    for t in range(3):
+        frame, view = seen(t / 4, pose(x=t), *row)
+        tracked = tracker.update(frame, view=view)
+        tracker.locate(tracked, view)
+        ids.append(tracked.segments['track_id'].tolist())
+    assert ids == [[1, 2, 3]] * 3
+
+
 def test_a_hidden_thing_is_expected_where_its_place_is():
     row = [(x, 0, 4) for x in (-1.0, 0.0, 1.0)]
     views = [pose(), pose(), pose(x=0.5), pose(x=1.0)]
