@@ -22,6 +22,7 @@ from panoptic_ros.node.pipeline import Pipeline
 from panoptic_ros.node.stages import Stage
 from panoptic_ros.runtime.load import load
 from panoptic_ros.tracking import Tracker, TrackerConfig
+from panoptic_ros.tracking.camera_motion import CameraMotion
 
 LEAST_FRAMES = 3
 """Smallest number of images that are timed."""
@@ -169,6 +170,30 @@ def time_tracker(count: int = 200, frames: int = 60) -> npt.NDArray[np.float64]:
         tracker.update(frame)
         times.append(time.perf_counter() - start)
     return np.array(times[1:]) * 1e3  # the first image has no tracks
+
+
+def time_camera_motion(images: Sequence[CameraImage], frames: int = 60) -> npt.NDArray[np.float64]:
+    """Time the measurement of the camera's motion, on images that show stuff only.
+
+    Args:
+        images: consecutive camera images of one size, used forwards and backwards in turn.
+        frames: number of measurements.
+
+    Returns:
+        (frames,) time per image, ms.
+    """
+    height, width = images[0].pixels.shape[:2]
+    geometry = Geometry((height, width), (256, 512), 2)
+    rows = np.zeros(1, segment_dtype(0))
+    rows['segment_id'] = 1
+    frame = PanopticFrame(np.ones(geometry.map_size, np.uint16), rows, geometry, 0.0)
+    turns = [*images, *images[-2:0:-1]]
+    camera, times = CameraMotion(), []
+    for i in range(frames + 1):
+        start = time.perf_counter()
+        camera.update(frame, turns[i % len(turns)])
+        times.append(time.perf_counter() - start)
+    return np.array(times[1:]) * 1e3  # the first image has none before it
 
 
 def _forget_peak() -> None:

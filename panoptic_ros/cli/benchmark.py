@@ -260,7 +260,12 @@ def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[st
 
     from panoptic_ros.benchmark.inputs import standard_models, street
     from panoptic_ros.benchmark.peer import time_peer
-    from panoptic_ros.benchmark.pipeline import PipelineTimes, time_pipeline, time_tracker
+    from panoptic_ros.benchmark.pipeline import (
+        PipelineTimes,
+        time_camera_motion,
+        time_pipeline,
+        time_tracker,
+    )
     from panoptic_ros.benchmark.report import (
         peer_line,
         peer_records,
@@ -303,12 +308,13 @@ def _pipeline(args: argparse.Namespace, height: int, width: int) -> list[dict[st
         console.print(table)
     for note in pipeline_notes(reports):
         console.print(note)
-    console.print(
-        'tracker alone, 200 tracks by 200 things: {:.2f} / {:.2f} ms'.format(
-            *np.percentile(time_tracker(), (50, 95))
-        ),
-        highlight=False,
-    )
+    for name, times in (
+        ('tracker alone, 200 tracks by 200 things', time_tracker()),
+        (f'camera motion alone, {height}x{width}', time_camera_motion(images)),
+    ):
+        console.print(
+            '{}: {:.2f} / {:.2f} ms'.format(name, *np.percentile(times, (50, 95))), highlight=False
+        )
     for peer in peers:
         console.print(peer_line(peer), highlight=False, soft_wrap=True)
     if sink is None:

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from panoptic_training.tracking.retrieval import EmbeddingRetrieval
     from panoptic_training.tracking.study import Clip
 
+ODOMETRY = 'with depth and odometry'
+
 COLUMNS = {
     'STQ': 'stq',
     'VPQ': 'vpq',
@@ -38,12 +40,12 @@ def add_parser(subparsers: Any) -> None:
         'evaluate-tracking',
         help='compare trackers on synthetic video',
         description='Runs a model on clips of the synthetic city and compares trackers on its '
-        'segments: the default, the default\nwith camera motion and without '
-        'embeddings, and one by overlap only; on all '
-        'frames and on every 2nd and 5th. Also measures\nembedding retrieval: how often the '
-        'most similar embedding some frames later belongs to the same\nthing. '
-        "The model's output is kept, so that the next call takes seconds; an interrupted call\n"
-        'resumes.',
+        'segments: the default, the default\nwith camera motion, with exact depth and odometry '
+        'and without embeddings, and one by overlap\nonly; on all frames and on every 2nd and '
+        '5th. Also scores the vote for stuff, apart for standing\nand driving cameras, and '
+        'measures embedding retrieval: how often the most similar embedding some\nframes later '
+        "belongs to the same thing. The model's output is kept, so that the next call takes\n"
+        'seconds; an interrupted call resumes.',
         epilog='examples:\n'
         '  panoptic evaluate-tracking\n'
         '  panoptic evaluate-tracking --model city.onnx --clips 4 --json tracking.json',
@@ -119,17 +121,24 @@ def run(args: argparse.Namespace) -> None:
     from panoptic_training.tracking.study import TRACKERS, score, summary, things_per_frame
 
     clips = load_clips(args)
+    cameras = [camera_of(seed) for seed in clip_files(args)]
+    stuff = score_stuff_votes(args)
     things = [things_per_frame(clip) for clip in clips]
     middle = sorted(things)[len(things) // 2]
     rows = []
-    trackers = {**TRACKERS, 'ground truth ids': None}
+    trackers = {**TRACKERS, ODOMETRY: TRACKERS['default'], 'ground truth ids': None}
     runs = [(name, step) for step in args.steps for name in trackers]
     for name, step in with_bar(runs, len(runs), 'trackers scored'):
-        parts = [score(clip, LABELS, trackers[name], step) for clip in clips]
+        config, odometry = trackers[name], name == ODOMETRY
+        parts = [score(clip, LABELS, config, step, odometry) for clip in clips]
         groups = {
             'all': parts,
             'crowded': [p for p, n in zip(parts, things, strict=True) if n >= middle],
             'sparse': [p for p, n in zip(parts, things, strict=True) if n < middle],
+            **{
+                kind: [p for p, camera in zip(parts, cameras, strict=True) if camera == kind]
+                for kind in ('standing', 'driving')
+            },
         }
         rows += [
             {'tracker': name, 'step': step, 'clips': group, **summary(chosen, LABELS)}
@@ -138,7 +147,7 @@ def run(args: argparse.Namespace) -> None:
         ]
     retrieval = [embedding_retrieval(clips, gap) for gap in GAPS]
     console = Console()
-    for line in (*tables(rows), '', *retrieval_table(retrieval)):
+    for line in (*tables(rows), '', *stuff_table(stuff), '', *retrieval_table(retrieval)):
         console.print(line, markup=False, highlight=False, soft_wrap=True)
     if args.json:
         write_json(
@@ -149,6 +158,7 @@ def run(args: argparse.Namespace) -> None:
                 'frames': args.frames,
                 'things_per_frame': sum(things) / len(things),
                 'scores': rows,
+                'stuff_votes': stuff,
                 'embedding_retrieval': [vars(result) for result in retrieval],
             },
             args.json,
@@ -160,8 +170,15 @@ def run(args: argparse.Namespace) -> None:
     )
 
 
-def load_clips(args: argparse.Namespace) -> list[Clip]:
-    """Return the chosen clips; those that are not in the cache are drawn and predicted first.
+def camera_of(seed: int) -> str:
+    """Return whether the camera of a street is `driving` or `standing`."""
+    from panoptic_training.data.synthetic import SyntheticClip
+
+    return 'driving' if SyntheticClip(seed).is_driving else 'standing'
+
+
+def clip_files(args: argparse.Namespace) -> dict[int, Path]:
+    """Return the files of the chosen clips by seed; those that are missing are made first.
 
     Raises:
         ValueError: if an argument is out of range or the model has other classes.
@@ -171,8 +188,7 @@ def load_clips(args: argparse.Namespace) -> list[Clip]:
     from panoptic_ros.runtime.predictor import Predictor
     from panoptic_training.data.synthetic import LABELS
     from panoptic_training.evaluation.predictor import open_predictor
-    from panoptic_training.tracking.recorded import clip_file, load_clip, record, seeds_of
-    from panoptic_training.tracking.study import count
+    from panoptic_training.tracking.recorded import clip_file, record, seeds_of
 
     model = model_path(args.model)
     require_file(model, 'a model file')
@@ -196,9 +212,48 @@ def load_clips(args: argparse.Namespace) -> list[Clip]:
         )
         for _ in with_bar(steps, len(missing) * args.frames, 'frames predicted'):
             pass
+    return files
+
+
+def load_clips(args: argparse.Namespace) -> list[Clip]:
+    """Return the chosen clips, see `clip_files`."""
+    from panoptic_training.data.synthetic import LABELS
+    from panoptic_training.tracking.recorded import load_clip
+    from panoptic_training.tracking.study import count
+
+    files = clip_files(args)
     return [
         count(load_clip(path), LABELS)
         for path in with_bar(files.values(), len(files), 'clips read')
+    ]
+
+
+def score_stuff_votes(args: argparse.Namespace) -> list[dict[str, Any]]:
+    """Return the scores with and without the vote for stuff, one row for each table row."""
+    from panoptic_training.data.synthetic import LABELS
+    from panoptic_training.tracking.recorded import load_clip
+    from panoptic_training.tracking.stuff_study import VOTES, score_stuff, stuff_summary
+
+    files = clip_files(args)
+    parts: dict[tuple[str, int, str], list[Any]] = {}
+    for seed, path in with_bar(files.items(), len(files), 'clips scored for stuff'):
+        clip = load_clip(path)
+        kind = camera_of(seed)
+        for step in args.steps:
+            for name, (vote, camera_motion) in VOTES.items():
+                scores = score_stuff(clip, LABELS, vote, camera_motion, step)
+                parts.setdefault((kind, step, name), []).append(scores)
+    return [
+        {
+            'camera': kind,
+            'clips': len(some),
+            'step': step,
+            'vote': name,
+            **stuff_summary(some, LABELS),
+        }
+        for (kind, step, name), some in sorted(
+            parts.items(), key=lambda item: item[0][0], reverse=True
+        )
     ]
 
 
@@ -218,6 +273,19 @@ def tables(rows: Sequence[dict[str, Any]]) -> list[str]:
             if row['clips'] == group
         ]
     return lines[1:]
+
+
+def stuff_table(rows: Sequence[dict[str, Any]]) -> list[str]:
+    """Return a table in Markdown: scores with and without the vote for stuff."""
+    return [
+        '| camera | clips | every | vote for stuff | STQ | SQ | flicker |',
+        '|---' * 7 + '|',
+        *(
+            f'| {row["camera"]} | {row["clips"]} | {row["step"]} | {row["vote"]} | '
+            f'{row["stq"]:.2f} | {row["sq"]:.2f} | {row["flicker"]:.2f} |'
+            for row in rows
+        ),
+    ]
 
 
 def retrieval_table(results: Sequence[EmbeddingRetrieval]) -> list[str]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from panoptic_ros.core.extent import extent_of
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype
 from panoptic_ros.core.labels import LabelSet
 
@@ -44,10 +45,10 @@ def make_frame(
         rows[name] = np.nan
     for row, (y, x) in zip(rows, ndimage.find_objects(segment_map.astype(np.int32)), strict=True):
         mask = segment_map[y, x] == row['segment_id']
+        extent = extent_of(mask, int(row['area']))
         row['bbox_x'], row['bbox_w'] = x.start, x.stop - x.start
         row['bbox_y'], row['bbox_h'] = y.start, y.stop - y.start
-        row['u'] = x.start + mask.sum(axis=0) @ np.arange(0.5, mask.shape[1]) / row['area']
-        row['v'] = y.start + mask.sum(axis=1) @ np.arange(0.5, mask.shape[0]) / row['area']
+        row['u'], row['v'] = np.add(extent.centroid, (x.start, y.start))
     size = segment_map.shape[0], segment_map.shape[1]
     return PanopticFrame(segment_map, rows, Geometry(size, size, 1), stamp_s=0)
 

@@ -3,7 +3,7 @@
 
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from panoptic_ros.core.frame import PanopticFrame
@@ -17,7 +17,7 @@ from panoptic_ros.node.pipeline import Pipeline, Prepared
 from panoptic_ros.node.stages import Stage
 from panoptic_ros.runtime import Predictor
 from panoptic_ros.runtime.predictor import NetworkInput
-from panoptic_ros.tracking import StampClock
+from panoptic_ros.tracking import StampClock, View
 
 
 class ProcessedImage(NamedTuple):
@@ -27,6 +27,9 @@ class ProcessedImage(NamedTuple):
     frame: PanopticFrame
     times: dict[Stage, float]
     """Seconds by stage, from reading to tracking."""
+
+    view: View | None = None
+    """Pose of the camera, if it was known to the tracker."""
 
 
 class DroppedImage(NamedTuple):
@@ -91,7 +94,7 @@ class ImageStep:
         read_s = time.perf_counter() - start_s
         pipeline = self.pipeline.current
         try:
-            return _Read(pipeline, image, pipeline.prepare(image), time_s, read_s)
+            return _Read(pipeline, image, pipeline.prepare(image), time_s, read_s, request.view_of)
         except Exception as error:
             return failed(error)
 
@@ -112,6 +115,10 @@ class Request(NamedTuple):
     """Current time of the clock that stamps the images, to drop images older than `max_age_ms`;
     None accepts images of any age."""
 
+    view_of: Callable[[tuple[int, int]], View | None] = lambda size: None
+    """Returns the pose of the camera for an image of a size (height, width); None if it is not
+    known. It is called after the network has run, when TF has received more transforms."""
+
 
 class _Read(NamedTuple):
     """Image that is ready for the network."""
@@ -121,6 +128,7 @@ class _Read(NamedTuple):
     prepared: Prepared
     time_s: float
     read_s: float
+    view_of: Callable[[tuple[int, int]], View | None]
 
 
 def process_together(requests: Sequence[Request]) -> list[ProcessedImage | DroppedImage]:
@@ -161,10 +169,11 @@ def _run_together(ready: Sequence[_Read]) -> list[ProcessedImage | DroppedImage]
 
 def _finish(read: _Read, outputs: Outputs, infer_s: float) -> ProcessedImage | DroppedImage:
     try:
-        frame, times = read.pipeline.finish(read.prepared, outputs, infer_s, read.time_s)
+        view = read.view_of(read.prepared.geometry.image_size)
+        frame, times = read.pipeline.finish(read.prepared, outputs, infer_s, read.time_s, view)
     except Exception as error:
         return failed(error)
-    return ProcessedImage(read.image, frame, {Stage.READ: read.read_s, **times})
+    return ProcessedImage(read.image, frame, {Stage.READ: read.read_s, **times}, view)
 
 
 def failed(error: Exception) -> DroppedImage:

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.node.model_settings import apply_settings, tracker_config
 from panoptic_ros.node.pipeline import Pipeline, Result
 from panoptic_ros.runtime import Predictor
-from panoptic_ros.tracking import Tracker, TrackerStats
+from panoptic_ros.tracking import Tracker, TrackerStats, View
 
 
 class LivePipeline:
@@ -63,10 +64,15 @@ class LivePipeline:
         self._make_changes_if_idle()
 
     def reset_tracks(self) -> None:
-        """Forget all tracks."""
+        """Forget all tracks, and the votes for stuff."""
         with self._lock:
             self._reset = True
         self._make_changes_if_idle()
+
+    def locate(self, frame: PanopticFrame, view: View) -> None:
+        """See `Tracker.locate`; inside `for_image` only."""
+        if self._pipeline.tracker is not None:
+            self._tracker.locate(frame, view)
 
     @property
     def current(self) -> Pipeline:
@@ -113,6 +119,8 @@ class LivePipeline:
             self._settings = settings
         if reset:
             self._tracker.reset()
+            if self._pipeline.stuff_vote is not None:
+                self._pipeline.stuff_vote.clear()
         if model is not None:
             self._pipeline = Pipeline(model[0], self._tracker)
         if model is not None or settings is not None:

@@ -9,7 +9,7 @@ from panoptic_ros.core.model_info import ModelInfo
 from panoptic_ros.node.camera_settings import settings_for
 from panoptic_ros.node.pipeline import Pipeline
 from panoptic_ros.spatial.lidar import parse_extrinsic
-from panoptic_ros.tracking import Tracker, TrackerConfig
+from panoptic_ros.tracking import StuffVote, Tracker, TrackerConfig
 
 THRESHOLDS = ('score_threshold', 'min_area')
 
@@ -81,6 +81,8 @@ def apply_settings(pipeline: Pipeline, tracker: Tracker, settings: Mapping[str, 
     if settings['tracker.enabled'] and pipeline.tracker is None:
         tracker.reset()  # its tracks are from before it was disabled
     pipeline.tracker = tracker if settings['tracker.enabled'] else None
+    if settings['smooth.stuff'] != (pipeline.stuff_vote is not None):
+        pipeline.stuff_vote = StuffVote() if settings['smooth.stuff'] else None
 
 
 def _thresholds(settings: Mapping[str, Any]) -> dict[str, float]:

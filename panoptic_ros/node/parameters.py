@@ -243,6 +243,22 @@ PARAMETERS = (
     ),
     *(replace(s, per_camera=True) for s in settings_of(TrackerConfig, 'tracker.')),
     Setting(
+        'tracker.odom_frame',
+        '',
+        'Frame of TF that does not move with the robot, such as odom. With it and depth or a '
+        'lidar, tracks are expected where their positions, which move with constant velocity in '
+        'this frame, will be seen; empty: where they move to in the image.',
+        read_only=True,
+        per_camera=True,
+    ),
+    Setting(
+        'smooth.stuff',
+        False,
+        'Replace the class of stuff in each pixel by the vote of the last images, which are moved '
+        'with the camera if tracker.camera_motion measures its motion.',
+        per_camera=True,
+    ),
+    Setting(
         'diagnostics.warn_latency_ms',
         200.0,
         'WARN if the 95th percentile of the time from arrival to publishing is at least this.',

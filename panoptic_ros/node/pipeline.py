@@ -14,7 +14,8 @@ from panoptic_ros.core.model_info import Outputs
 from panoptic_ros.node.stages import Stage
 from panoptic_ros.runtime.letterbox import Letterbox
 from panoptic_ros.runtime.predictor import Predictor, to_frame
-from panoptic_ros.tracking import Tracker
+from panoptic_ros.tracking import StuffVote, Tracker, View
+from panoptic_ros.tracking.camera_motion import STANDING, Motion
 
 STAGES = (Stage.PRE, Stage.INFER, Stage.POST, Stage.TRACK)
 
@@ -44,6 +45,8 @@ class Pipeline:
     def __init__(self, predictor: Predictor, tracker: Tracker | None = None) -> None:
         self.predictor = predictor
         self.tracker = tracker
+        self.stuff_vote: StuffVote | None = None
+        """Vote for stuff; None without it."""
         self.thresholds: Mapping[str, float] = {}
         """Thresholds by name in place of the model's defaults; see `Predictor.run`. Assign a new
         mapping to change them."""
@@ -86,7 +89,12 @@ class Pipeline:
         return Prepared(pixels, geometry, time.perf_counter() - start_s)
 
     def finish(
-        self, prepared: Prepared, outputs: Outputs, infer_s: float, stamp_s: float
+        self,
+        prepared: Prepared,
+        outputs: Outputs,
+        infer_s: float,
+        stamp_s: float,
+        view: View | None = None,
     ) -> Result:
         """Make a tracked frame of the outputs for one image.
 
@@ -96,6 +104,7 @@ class Pipeline:
             infer_s: time that the network took, seconds.
             stamp_s: time of the image, seconds; see `StampClock` for cameras whose stamps may be
                 wrong.
+            view: pose of the camera; None if it is not known.
         """
         clock = [time.perf_counter()]
         frame = to_frame(outputs, self.predictor.info, prepared.geometry, stamp_s, self.thresholds)
@@ -104,7 +113,16 @@ class Pipeline:
         clock.append(time.perf_counter())
         if self.tracker is not None:
             height, width = prepared.geometry.content_size
-            frame = self.tracker.update(frame, CameraImage(prepared.pixels[:height, :width]))
+            content = CameraImage(prepared.pixels[:height, :width])
+            frame = self.tracker.update(frame, content, view)
+        if self.stuff_vote is not None:
+            frame = self.stuff_vote.update(frame, self._camera_motion())
         clock.append(time.perf_counter())
         times = [prepared.seconds, infer_s, *np.diff(clock).tolist()]
         return Result(frame, dict(zip(STAGES, times, strict=True)))
+
+    def _camera_motion(self) -> Motion | None:
+        """Return the motion up to the last image; that of a standing camera if none is wanted."""
+        if self.tracker is None or not self.tracker.config.camera_motion:
+            return STANDING
+        return self.tracker.motion

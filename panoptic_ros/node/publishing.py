@@ -21,7 +21,10 @@ class Output(NamedTuple):
 
 
 def publish_frame(
-    outputs: Iterable[Output], source: FrameSource, lacking: Callable[[Topic], None]
+    outputs: Iterable[Output],
+    source: FrameSource,
+    lacking: Callable[[Topic], None],
+    locate: bool = False,
 ) -> dict[Stage, float]:
     """Make and publish the messages of a frame.
 
@@ -29,13 +32,15 @@ def publish_frame(
         outputs: the topics that somebody subscribes to.
         source: values of the frame.
         lacking: called for a topic for which the frame lacks the values.
+        locate: whether the positions of segments are needed beside the topics.
 
     Returns:
         Seconds by stage.
     """
     outputs = [one for one in outputs if source.scene is not None or not one.topic.in_metres]
     times = defaultdict[Stage, float](float, {Stage.PUBLISH: 0.0})
-    if source.scene is not None and any(topic.needs_positions for topic, *_ in outputs):
+    locate |= any(topic.needs_positions for topic, *_ in outputs)
+    if source.scene is not None and locate:
         start_s = time.perf_counter()
         source.scene.locate()
         times[Stage.METRES] += time.perf_counter() - start_s

@@ -3,7 +3,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from functools import cached_property, lru_cache
+from functools import cached_property, lru_cache, partial
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -23,6 +23,7 @@ from panoptic_ros.spatial.lidar import (
 )
 from panoptic_ros.spatial.points import CellLabels, depth_points, label_cells
 from panoptic_ros.spatial.positions import Positions, inner_ids, measure, sample_segments
+from panoptic_ros.tracking import View
 from panoptic_ros.tracking.motion import Velocities
 
 Transform = Callable[[str, str, Any], npt.NDArray[np.float64]]
@@ -64,6 +65,40 @@ class Metres:
         self.cloud = SideInput('cloud', warn)
         self.velocities = Velocities()
         self.transform = transform
+        self._warn = warn
+
+    def view(self, header: Any, settings: Mapping[str, Any], size: tuple[int, int]) -> View | None:
+        """Return the pose of the camera in `tracker.odom_frame` at an image.
+
+        Args:
+            header: of the image.
+            settings: the parameters' values.
+            size: of the image, (height, width).
+
+        Returns:
+            None without that frame, while no depth and no cloud has been received, and, with a
+            warning, without calibration or transform.
+        """
+        odom = settings['tracker.odom_frame']
+        if not odom or not (self.depth.is_received or self.cloud.is_received):
+            return None
+        try:
+            camera = self.calibration.model(size)
+            pose = self.transform_to(odom, header.frame_id, header.stamp)
+        except ValueError as error:
+            self._warn('odometry', f'tracks are matched without tracker.odom_frame: {error}')
+            return None
+        return View(pose, partial(camera.project, beyond=True))
+
+    def transform_to(self, target: str, source: str, stamp: Any) -> npt.NDArray[np.float64]:
+        """Return the transform (4, 4) from frame `source` to frame `target` at a stamp.
+
+        Raises:
+            ValueError: if it is not known.
+        """
+        if self.transform is None:
+            raise ValueError('tf2_ros is not installed; install it')
+        return self.transform(target, source, stamp)
 
     def scene(
         self, header: Any, frame: PanopticFrame, settings: Mapping[str, Any]
@@ -149,9 +184,10 @@ class Scene:
         """
         if self.settings['cloud.extrinsic']:
             return _extrinsic(self.settings['cloud.extrinsic'])
-        if self._metres.transform is None:
-            raise ValueError('tf2_ros is not installed; install it, or set cloud.extrinsic')
-        return self._metres.transform(self.header.frame_id, header.frame_id, header.stamp)
+        try:
+            return self._metres.transform_to(self.header.frame_id, header.frame_id, header.stamp)
+        except ValueError as error:
+            raise ValueError(f'{error}, or set cloud.extrinsic') from None
 
     @cached_property
     def positions(self) -> Positions | None:

@@ -123,7 +123,7 @@ def replay(
                 if gt is not None:
                     score_frame(record, scores[name], gt, processed.frame if processed else None)
                 if processed is not None:
-                    image, frame, _ = processed
+                    image, frame = processed.image, processed.frame
                     header = message.message.header
                     own = metres[name].at(message.time_ns) if name in metres else None
                     overlay = bag.add(name, message.time_ns, header, image, frame, own)

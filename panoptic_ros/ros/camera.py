@@ -159,7 +159,9 @@ class CameraSubscription:
 
     def request(self, received: Received) -> Request:
         """Return the request to process an image now."""
-        return Request(self.step, received.message, received.arrived_s, self._now_s())
+        message = received.message
+        view_of = partial(self.metres.view, message.header, self.settings)
+        return Request(self.step, message, received.arrived_s, self._now_s(), view_of)
 
     def finish(self, received: Received, result: ProcessedImage | DroppedImage) -> Drop | None:
         """Publish the result of an image; return why it was dropped, None if it was not."""
@@ -204,9 +206,16 @@ class CameraSubscription:
             for publisher, output in self._outputs.items()
             if publisher.get_subscription_count() > 0
         ]
-        return publish_frame(
-            wanted, source, lambda topic: self._notices.warn(topic.name, topic.nothing_to_publish)
+        view, scene = processed.view, source.scene
+        times = publish_frame(
+            wanted,
+            source,
+            lambda topic: self._notices.warn(topic.name, topic.nothing_to_publish),
+            locate=view is not None,
         )
+        if view is not None and scene is not None:
+            self.step.pipeline.locate(scene.frame, view)
+        return times
 
     def _publish_of(self, topic: Topic, publisher: Any) -> Callable[[Any], None]:
         """Return the function that publishes a topic's messages."""

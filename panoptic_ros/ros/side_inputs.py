@@ -28,7 +28,7 @@ class SideInputs:
             node: owner of the subscriptions.
             prefix: prefix of the topics; empty with one camera.
             metres: receives the messages.
-            listen: called when a cloud needs a transform, see `Transforms.listen`.
+            listen: called when a cloud or the tracker needs a transform, see `Transforms.listen`.
         """
         self._node, self._prefix, self._metres, self._listen = node, prefix, metres, listen
         self._depth = ImageInput(node, prefix, DEPTH_IMAGES)
@@ -54,6 +54,8 @@ class SideInputs:
             info_topic, only_expand=True
         ):
             info_topic = f'{image_topic.rpartition("/")[0]}/{INFO_INPUT}'
+        if settings['tracker.odom_frame']:
+            self._listen()
         try:
             self._depth.open(settings, partial(self._receive, self._metres.depth))
             self._subscribe(

@@ -71,14 +71,14 @@ class Transforms:
         """Return the transform (4, 4) from frame `source` to frame `target`.
 
         It is that of the stamp, or the newest one if TF does not reach there, as sensors are
-        fixed to each other on most robots.
+        fixed to each other on most robots, and odometry is often later than an image.
 
         Raises:
             ValueError: if it is not known, or tf2_ros is not installed.
         """
         buffer = self._buffer
         if buffer is None:
-            raise ValueError('tf2_ros is not installed; install it, or set cloud.extrinsic')
+            raise ValueError('tf2_ros is not installed; install it')
         from tf2_ros import TransformException
 
         for at in (Time.from_msg(stamp), Time()):
@@ -90,6 +90,5 @@ class Transforms:
             place, turn = found.translation, found.rotation
             return transform_matrix([place.x, place.y, place.z], [turn.x, turn.y, turn.z, turn.w])
         raise ValueError(
-            f'TF has no transform from {source!r} to {target!r} ({problem}); publish it, or set '
-            'cloud.extrinsic'
+            f'TF has no transform from {source!r} to {target!r} ({problem}); publish it'
         )

@@ -2,11 +2,12 @@
 """Prediction: from a camera image through the graph to a frame in camera pixels."""
 
 from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from panoptic_ros.core.extent import camera_columns, extent_of
 from panoptic_ros.core.frame import Geometry, PanopticFrame, segment_dtype, zero_on_void
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_info import ModelInfo, Outputs
@@ -170,38 +171,26 @@ def to_frame(
             area[row] = np.count_nonzero(mask)
             if area[row] == 0:
                 continue
-        for axis, start in ((0, x1), (1, y1)):
-            # The sum of a bool array, or one in 64 bits, takes three times as long.
-            count = mask.view(np.uint8).sum(axis=axis, dtype=np.int32)
-            places = np.flatnonzero(count)
-            centroid[row, axis] = start + count @ np.arange(0.5, len(count)) / area[row]
-            box[row, axis], box[row, axis + 2] = start + places[0], start + places[-1] + 1
+        extent = extent_of(mask, int(area[row]))
+        centroid[row] = np.add(extent.centroid, (x1, y1))
+        box[row] = np.add(extent.box, (x1, y1, x1, y1))
 
     rows = np.flatnonzero(valid & (area > 0))
-    px = np.array(geometry.px_per_cell[::-1], np.float32)  # (x, y)
-    # The last cell may extend beyond the edge of the image.
-    corners = np.minimum(box[rows].reshape(-1, 2, 2) * px, geometry.image_size[::-1])
-    u, v = np.minimum(centroid[rows] * px, geometry.image_size[::-1]).T
     class_id, score = outputs.class_id[rows], outputs.score[rows]
     segments = np.zeros(len(rows), segment_dtype(outputs.embedding.shape[1]))
-    for name, values in {
+    columns: dict[str, Any] = {
         'x': np.nan,
         'y': np.nan,
         'z': np.nan,
-        'u': u,
-        'v': v,
         'segment_id': rows + 1,
         'class_id': published_classes(class_id, score, info),
         'score': score,
         'is_thing': is_thing[class_id],
-        'bbox_x': corners[:, 0, 0],
-        'bbox_y': corners[:, 0, 1],
-        'bbox_w': corners[:, 1, 0] - corners[:, 0, 0],
-        'bbox_h': corners[:, 1, 1] - corners[:, 0, 1],
-        'area': np.rint(area[rows] * px.prod()),
         'embedding': outputs.embedding[rows],
-    }.items():
-        segments[name] = values
+        **camera_columns(geometry, area[rows], centroid[rows], box[rows]),
+    }
+    for name, column in columns.items():
+        segments[name] = column
     confidence_map = outputs.confidence
     if confidence_map is not None:
         confidence_map = zero_on_void(confidence_map[:height, :width], segment_map)

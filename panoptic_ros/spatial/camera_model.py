@@ -172,11 +172,15 @@ class CameraModel:
         rays = np.linalg.solve(self._linear, flat).reshape(pixels.shape)
         return rays if self._lens is None else self._lens.undistort(rays)
 
-    def project(self, points: npt.NDArray[np.floating[Any]]) -> npt.NDArray[np.float64]:
+    def project(
+        self, points: npt.NDArray[np.floating[Any]], beyond: bool = False
+    ) -> npt.NDArray[np.float64]:
         """Return the pixels of points.
 
         Args:
             points: (3, N) in the camera's optical frame, m.
+            beyond: whether points outside the image have a pixel too, without the distortion of
+                the lens.
 
         Returns:
             (2, N) u, v; NaN for points that are not in the image, behind the camera or NaN.
@@ -187,8 +191,11 @@ class CameraModel:
             flat = np.stack([x, y]) / z
             low, high = self._field_of_view
             # A lens's polynomials would bring points far outside the image back into it.
-            inside = (flat >= low[:, None]) & (flat <= high[:, None])
-            seen = np.flatnonzero(inside.all(axis=0) & (z > NEAREST_M))
+            inside = ((flat >= low[:, None]) & (flat <= high[:, None])).all(axis=0)
+            if beyond:
+                pixels = np.where(z > NEAREST_M, self._linear @ flat, np.nan)
+                pixels += self._centre[:, None]
+            seen = np.flatnonzero(inside & (z > NEAREST_M))
         flat = flat[:, seen]
         if self._lens is not None:
             flat = self._lens.distort(flat)

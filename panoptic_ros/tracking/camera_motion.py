@@ -15,6 +15,9 @@ Grey = npt.NDArray[np.uint8]
 Motion = npt.NDArray[np.float64]
 """(3, 3) similarity that maps pixels (x, y, 1) of one image to the next one's."""
 
+STANDING: Motion = np.eye(3)
+"""Motion of a camera that stands still."""
+
 MAX_SIDE_PX = 512
 """Longer side of the images in which the flow is measured."""
 

@@ -51,7 +51,7 @@ class _Line:
 
 
 class Velocities:
-    """Velocities of the tracks of one camera, relative to the camera.
+    """Velocities of the tracks of one camera.
 
     Each velocity is the slope of the line that fits the track's positions best, with weights that
     fall exponentially with age: a least-squares fit, exact for constant velocity at any stamps.
@@ -60,14 +60,21 @@ class Velocities:
     def __init__(self) -> None:
         self._lines: dict[int, _Line] = {}
 
-    def update(self, frame: PanopticFrame) -> npt.NDArray[np.float64]:
-        """Add the positions x, y, z of the next frame's tracks.
+    def update(
+        self, frame: PanopticFrame, points: npt.NDArray[np.float64] | None = None
+    ) -> npt.NDArray[np.float64]:
+        """Add the positions of the next frame's tracks.
 
         Tracks that were not seen for MAX_AGE_S, and all after a stamp that goes back, start anew.
 
+        Args:
+            frame: the frame.
+            points: (S, 3) positions of its segments, m; None for its own x, y, z, which are in
+                the camera's optical frame.
+
         Returns:
-            (S, 3) velocity of each segment, m/s, in the camera's optical frame; NaN for segments
-            without a track or position, and for tracks that are too new.
+            (S, 3) velocity of each segment, m/s, in the positions' frame; NaN for segments without
+            a track or position, and for tracks that are too new.
         """
         stamp_s, rows = frame.stamp_s, frame.segments
         self._lines = {
@@ -76,7 +83,8 @@ class Velocities:
             if 0 <= stamp_s - line.last_s <= MAX_AGE_S
         }
         velocity = np.full((len(rows), 3), np.nan)
-        points = np.stack([rows[name] for name in 'xyz'], axis=1).astype(float)
+        if points is None:
+            points = np.stack([rows[name] for name in 'xyz'], axis=1).astype(float)
         known = (rows['track_id'] > 0) & np.isfinite(points).all(axis=1)
         for row in np.flatnonzero(known).tolist():
             track_id, point = int(rows['track_id'][row]), points[row]

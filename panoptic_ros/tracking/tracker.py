@@ -14,6 +14,7 @@ from panoptic_ros.tracking.camera_motion import CameraMotion, Motion, scale_at, 
 from panoptic_ros.tracking.clock import STEP_BACK_S
 from panoptic_ros.tracking.config import TrackerConfig
 from panoptic_ros.tracking.distance import Floats
+from panoptic_ros.tracking.place import Places, View, aim
 from panoptic_ros.tracking.tracks import (
     TrackerStats,
     Tracks,
@@ -55,11 +56,14 @@ class Tracker:
     def __init__(self, config: TrackerConfig | None = None) -> None:
         self.config = config or TrackerConfig()
         """Settings; they may be replaced between two frames."""
+        self.motion: Motion | None = None
+        """Motion of the camera up to the last frame, camera px; None if it was not measured."""
         self._next_id = 1
         self._lost = 0
         self._tracks: Tracks = np.zeros(0, track_dtype(0))
         self._last: PanopticFrame | None = None
         self._camera = CameraMotion()
+        self._places = Places()
 
     def reset(self) -> None:
         """Forget all tracks; the things of the next frame get new ids."""
@@ -78,7 +82,9 @@ class Tracker:
             lost=self._lost,
         )
 
-    def update(self, frame: PanopticFrame, image: CameraImage | None = None) -> PanopticFrame:
+    def update(
+        self, frame: PanopticFrame, image: CameraImage | None = None, view: View | None = None
+    ) -> PanopticFrame:
         """Track the things of the next frame; call it for frames without segments too.
 
         All tracks are forgotten first if the stamp is more than STEP_BACK_S before the latest
@@ -89,6 +95,8 @@ class Tracker:
                 the latest one, or not finite, no time has passed since then.
             image: the frame's image, at any resolution, for `camera_motion`; without it, the
                 camera's motion is not known.
+            view: pose of the camera, with which tracks whose last match was located (`locate`)
+                are expected where they will be seen; None if it is not known.
 
         Returns:
             The same frame with track_id, state and age of its things; age counts the frames since
@@ -107,7 +115,10 @@ class Tracker:
             self._tracks = np.zeros(0, detections.dtype)
         self._fit_image_size(frame)
         self._end(frame.stamp_s - self._tracks['seen_s'] > self.config.max_age)
-        shift = self._move_with_camera(self._camera_motion(frame, image))
+        self.motion = self._camera.update(frame, image if self.config.camera_motion else None)
+        shift = self._move_with_camera(self.motion)
+        if view is not None:
+            aim(self._tracks, view, frame.stamp_s)
 
         old = new = np.zeros(0, np.intp)
         if self._last and len(self._tracks) and len(detections):
@@ -131,6 +142,15 @@ class Tracker:
         self._last = frame
         return replace(given, segments=self._tracked_segments(frame, things))
 
+    def locate(self, frame: PanopticFrame, view: View) -> None:
+        """Note where the tracks of the last frame are.
+
+        Args:
+            frame: the result of `update`, with the positions x, y, z of its segments.
+            view: its pose.
+        """
+        self._places.note(self._tracks, frame, view)
+
     def _time_of(self, stamp_s: float) -> float:
         """Return the stamp, or the last frame's if the stamp is a little earlier or not finite."""
         last_s = self._last.stamp_s if self._last else 0.0
@@ -151,16 +171,16 @@ class Tracker:
         self._tracks['box'] *= [x, y, x, y]
         self._tracks['velocity'] *= [x, y, x, y]
 
-    def _camera_motion(self, frame: PanopticFrame, image: CameraImage | None) -> Motion | None:
-        """Return the camera's motion since the last frame in its pixels, if it is to be used."""
-        return self._camera.update(frame, image if self.config.camera_motion else None)
-
     def _move_with_camera(self, motion: Motion | None) -> Floats:
-        """Move all boxes as the scene moves in the image; return their shift (x, y), (N, 2) px."""
+        """Move boxes as the scene moves in the image; return their shift (x, y), (N, 2) px.
+
+        Tracks with a place stay: where they will be seen depends on the camera's pose.
+        """
         before = self._tracks['box'].copy()
         if motion is not None:
-            self._tracks['box'] = warped(before, motion)
-            self._tracks['velocity'] *= scale_at(before, motion)[:, None]
+            moving = np.isnan(self._tracks['place'][:, 0])
+            self._tracks['box'][moving] = warped(before[moving], motion)
+            self._tracks['velocity'][moving] *= scale_at(before[moving], motion)[:, None]
         return (self._tracks['box'] - before)[:, :2]
 
     def _start(self, new_tracks: Tracks) -> None:

@@ -25,6 +25,9 @@ would be a huge velocity."""
 SPREAD_HITS = 3
 """Number of matches that `embedding_spread` counts as in the average of a track's spread."""
 
+PLACES = ('seen_at', 'place', 'speed')
+"""Fields in metres, which are not known until the frame of a match has positions."""
+
 
 @lru_cache(maxsize=16)
 def track_dtype(embedding_dim: int) -> np.dtype[np.void]:
@@ -46,6 +49,9 @@ def track_dtype(embedding_dim: int) -> np.dtype[np.void]:
             ('streak', 'i8'),  # number of consecutive matches up to the last frame
             ('age', 'i8'),  # number of frames since the first match, which counts
             ('confirmed', '?'),
+            ('seen_at', 'f8', (3,)),  # position at the last match, m, camera's frame; or NaN
+            ('place', 'f8', (3,)),  # the same in a frame that does not move, see `View`
+            ('speed', 'f8', (3,)),  # velocity there, m/s
         ]
     )
 
@@ -92,6 +98,8 @@ def detections_of(
     detections['seen_s'] = frame.stamp_s
     detections['hits'] = detections['streak'] = detections['age'] = 1
     detections['confirmed'] = config.min_hits == 1
+    for name in PLACES:
+        detections[name] = np.nan
     return detections
 
 
@@ -136,7 +144,7 @@ def update_tracks(tracks: Tracks, detections: Tracks, config: TrackerConfig) -> 
     tracks['class_id'] = np.where(
         has_votes, tracks['votes'].argmax(axis=1), detections['class_id']
     )
-    for name in ('segment_id', 'box', 'seen_s'):
+    for name in ('segment_id', 'box', 'seen_s', *PLACES):
         tracks[name] = detections[name]
 
 

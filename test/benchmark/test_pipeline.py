@@ -6,6 +6,7 @@ import pytest
 from tiny_model import paint_scene
 
 from panoptic_ros.benchmark import pipeline as benchmark
+from panoptic_ros.benchmark.inputs import street
 from panoptic_ros.benchmark.pipeline import LEAST_FRAMES, time_pipeline
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.node.stages import Stage
@@ -57,3 +58,17 @@ def test_the_tracker_that_is_timed_follows_each_thing(monkeypatch):
     monkeypatch.setattr(benchmark, 'Tracker', Noted)
     assert benchmark.time_tracker(count=12, frames=5).shape == (5,)
     assert ids == [list(range(1, 13))] * 6
+
+
+def test_the_camera_motion_that_is_timed_is_found(monkeypatch):
+    pytest.importorskip('panoptic_training', reason='the street is noise without it')
+    motions = []
+
+    class Noted(benchmark.CameraMotion):
+        def update(self, frame, image):
+            motions.append(super().update(frame, image))
+
+    monkeypatch.setattr(benchmark, 'CameraMotion', Noted)
+    images = street(180, 320, count=3)
+    assert benchmark.time_camera_motion(images, frames=6).shape == (6,)
+    assert motions[0] is None and all(motion is not None for motion in motions[1:])

@@ -41,6 +41,7 @@ def test_the_command_prints_a_table_and_writes_records(capsys, tiny_model, tmp_p
         'peak memory',
         '64x128',
         'tracker alone, 200 tracks by 200 things',
+        'camera motion alone, 90x160: ',
     ):
         assert word in out
     records = json.loads(path.read_text())

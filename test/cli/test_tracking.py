@@ -28,6 +28,7 @@ TRACKER_ROWS = (
     'with camera motion',
     'without embeddings',
     'IoU only',
+    'with depth and odometry',
     'ground truth ids',
 )
 
@@ -45,9 +46,16 @@ def test_trackers_are_compared_and_the_model_runs_only_once(cache, tmp_path, cap
     assert (result['clips'], result['frames'], result['split']) == (2, 6, 'val')
     rows = [(row['clips'], row['tracker'], row['step']) for row in result['scores']]
     assert rows[:3] == [('all', 'default', 1), ('crowded', 'default', 1), ('sparse', 'default', 1)]
-    assert len(set(rows)) == len(rows) == 3 * len(TRACKER_ROWS) * 2
+    groups = {'all', 'crowded', 'sparse', 'driving'}  # both cameras drive
+    assert {group for group, *_ in rows} == groups
+    assert len(set(rows)) == len(rows) == len(groups) * len(TRACKER_ROWS) * 2
     for name in TRACKER_ROWS:
         assert f'| {name} | 2 |' in out
+    votes = [(row['camera'], row['step'], row['vote']) for row in result['stuff_votes']]
+    assert len(set(votes)) == len(votes) and len(votes) % (2 * 3) == 0
+    assert sum(row['clips'] for row in result['stuff_votes']) == 2 * 2 * 3
+    assert all(60 < row['sq'] < 100 for row in result['stuff_votes'])
+    assert '| on, with camera motion |' in out
     assert '| frames later | recall@1 | by chance | queries |' in out
     assert [s['gap'] for s in result['embedding_retrieval']] == [1, 2, 5, 10, 20]
 

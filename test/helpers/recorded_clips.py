@@ -8,6 +8,7 @@ from disc_frames import BLUE, RED, Disc, make_frame
 
 from panoptic_ros.core.frame import PanopticFrame
 from panoptic_ros.core.labels import Label, LabelSet
+from panoptic_ros.tracking import View
 from panoptic_training.tracking.recorded import RecordedClip
 
 LABELS = LabelSet(
@@ -31,6 +32,7 @@ def clip_of(
         class_maps.astype(np.uint8),
         np.stack([f.segment_map for f in gt]).astype(np.int32),
         np.zeros(class_maps.shape, np.uint8),
+        [View(np.eye(4), lambda points: points[:2])] * len(frames),
     )
 
 

@@ -7,7 +7,7 @@ import weakref
 
 import numpy as np
 import pytest
-from tiny_model import paint_scene
+from tiny_model import LABELS, paint_scene
 
 from panoptic_ros.core.image import CameraImage
 from panoptic_ros.core.model_file import read_info
@@ -16,6 +16,7 @@ from panoptic_ros.node.parameter_file import read_parameters
 from panoptic_ros.runtime import Predictor, open_backend
 
 SETTINGS = read_parameters(None)
+FLOOR = LABELS.names.index('floor')
 
 
 def nothing() -> None:
@@ -153,3 +154,41 @@ def test_changes_from_one_thread_and_images_from_another(live):
         stop.set()
         thread.join(30)
     assert len(process(live, 1e6)) == 1
+
+
+STUFF_VOTE = SETTINGS | {'smooth.stuff': True}
+
+
+def floor_at_the_edge(live: LivePipeline, stamp_s: float, patch: bool = False) -> bool:
+    """Return whether the corner is floor, in an image with or without a patch of wall there."""
+    pixels = paint_scene(48, 96)
+    if patch:
+        pixels[-8:, :8] = pixels[4, 4]
+    with live.for_image():
+        frame, _ = live(CameraImage(pixels), stamp_s)
+    return bool(frame.semantic_map[-1, 0] == FLOOR)
+
+
+@pytest.mark.parametrize(
+    ('change', 'is_forgotten'),
+    [
+        (lambda live, _: live.apply(STUFF_VOTE | {'min_area': 1.0}), False),
+        (lambda live, _: live.apply(STUFF_VOTE | {'tracker.camera_motion': True}), True),
+        (lambda live, _: live.reset_tracks(), True),
+        (lambda live, make_predictor: live.replace_model(make_predictor(), nothing), True),
+        (lambda live, _: live.apply(SETTINGS), True),
+    ],
+    ids=['other setting', 'unknown motion', 'reset', 'model', 'off'],
+)
+def test_votes_for_stuff_last_as_long_as_the_tracks(live, make_predictor, change, is_forgotten):
+    live.apply(STUFF_VOTE)
+    assert all(floor_at_the_edge(live, stamp_s) for stamp_s in (0.9, 1.0, 1.1))
+    assert floor_at_the_edge(live, 1.2, patch=True), 'three votes against one'
+    change(live, make_predictor)
+    assert floor_at_the_edge(live, 1.3, patch=True) is not is_forgotten
+
+
+def test_stuff_is_voted_for_without_a_tracker(live):
+    live.apply(STUFF_VOTE | {'tracker.enabled': False})
+    assert floor_at_the_edge(live, 1.0) and floor_at_the_edge(live, 1.1)
+    assert floor_at_the_edge(live, 1.2, patch=True)

@@ -103,6 +103,28 @@ def test_depth_of_another_size_and_the_same_aspect_is_scaled(metres):
     assert (scene.frame.segments['z'] == 2.5).all()
 
 
+def test_the_pose_of_the_camera_comes_from_tf(warnings):
+    def transform(target, source, stamp):
+        assert (target, source, stamp.sec) == ('odom', 'camera', 1)
+        return np.diag([1.0, 2, 3, 1])
+
+    metres = Metres(lambda kind, text: warnings.append(text), transform)
+    settings = {'tracker.odom_frame': 'odom'}
+    assert metres.view(header(), settings, SIZE) is None  # no depth
+    make_scene(FRAME, header(), np.full(SIZE, 2.5), metres=metres)
+    view = metres.view(header(), settings, SIZE)
+    np.testing.assert_array_equal(view.odom_from_camera, np.diag([1, 2, 3, 1]))
+    assert view.project(np.array([[2.0], [0], [1]])).T.tolist() == [[500, 50]]  # outside
+    assert metres.view(header(), {'tracker.odom_frame': ''}, SIZE) is None and not warnings
+    assert metres.view(header(), settings, (90, 200)) is None  # not that of camera_info
+    assert 'camera_info is for images of 200 x 100' in warnings[0]
+    metres.transform = None
+    assert metres.view(header(), settings, SIZE) is None
+    assert warnings[1:] == [
+        'tracks are matched without tracker.odom_frame: tf2_ros is not installed; install it'
+    ]
+
+
 def test_a_cloud_needs_a_transform(warnings):
     asked = []
 

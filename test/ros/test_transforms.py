@@ -74,7 +74,7 @@ def test_the_transform_of_the_stamp_or_else_the_newest(tf2):
         np.testing.assert_allclose(matrix @ [1, 0, 0, 1], [0, 1, z, 1], atol=1e-12)
     with pytest.raises(ValueError, match="no transform from 'lidar' to 'map'") as error:
         lookup('map', 'lidar', Stamp(sec=5))
-    assert 'set cloud.extrinsic' in str(error.value) and '\n' not in str(error.value)
+    assert str(error.value).endswith('publish it') and '\n' not in str(error.value)
 
 
 def test_clouds_wait_until_transforms_may_have_arrived(tf2, monkeypatch):
@@ -103,6 +103,6 @@ def test_without_tf2_ros_the_error_says_what_to_do(monkeypatch):
     monkeypatch.setitem(sys.modules, 'tf2_ros', None)
     lookup = Transforms(node())
     assert lookup.listen()
-    with pytest.raises(ValueError, match=r'tf2_ros is not installed; install it, or set'):
+    with pytest.raises(ValueError, match=r'tf2_ros is not installed; install it$'):
         lookup('camera', 'lidar', Stamp())
     lookup.close()

@@ -60,6 +60,17 @@ def test_projection_is_opencvs_inside_the_image(model, d):
     assert shown[inside & (slope < (0.6, 0.45)).all(axis=1)].all()
 
 
+@pytest.mark.parametrize(('model', 'd'), LENSES)
+def test_beyond_the_image_points_have_the_pixel_of_a_pinhole_camera(model, d):
+    points = np.array([[0.1, 0.1, 2], [3, -2, 1], [-9, 0, 1], [0, 0, -1], [np.nan, 0, 1]]).T
+    camera = make(model=model, d=d)
+    got = camera.project(points, beyond=True)
+    np.testing.assert_array_equal(got[:, 0], camera.project(points)[:, 0])
+    focal, centre = np.array([[500.0], [510]]), np.array([[319.5], [239.5]])
+    np.testing.assert_allclose(got[:, 1:3], focal * points[:2, 1:3] + centre)
+    assert np.isnan(got[:, 3:]).all()
+
+
 def test_points_that_the_camera_does_not_see_have_no_pixel():
     camera = make(d=PLUMB_BOB)
     points = np.array([[0, 0, -2.0], [0, 0, 0], [np.nan, 0, 1], [9, 0, 1]]).T

@@ -14,7 +14,7 @@ from panoptic_ros.core.labels import LabelSet
 from panoptic_ros.metrics.image_pair import Overlaps
 from panoptic_ros.metrics.video import VideoScores
 from panoptic_ros.metrics.video_frame import TRACK_BITS, measure_frame, track_of
-from panoptic_ros.tracking import Tracker, TrackerConfig
+from panoptic_ros.tracking import Tracker, TrackerConfig, View
 
 from .recorded import RecordedClip
 
@@ -65,6 +65,9 @@ class Clip:
     images: npt.NDArray[np.uint8]
     """(T, H, W) grey images."""
 
+    views: Sequence[View]
+    """Pose of the camera at each frame."""
+
     overlaps: Sequence[Overlaps]
     """Overlaps of ground truth tracks and predicted segments in each frame; the keys of the
     predictions hold segment ids in place of track ids."""
@@ -95,7 +98,7 @@ def count(clip: RecordedClip, labels: LabelSet, stride: int = 1) -> Clip:
                 labels,
             )
         )
-    return Clip(clip.frames, clip.images, overlaps)
+    return Clip(clip.frames, clip.images, clip.views, overlaps)
 
 
 def with_tracks(overlaps: Overlaps, tracked: PanopticFrame) -> Overlaps:
@@ -123,12 +126,24 @@ def with_tracks(overlaps: Overlaps, tracked: PanopticFrame) -> Overlaps:
     )
 
 
-def track(clip: Clip, config: TrackerConfig, step: int) -> Iterator[Overlaps]:
-    """Yield the overlaps of a clip's tracks, by a tracker that sees every `step`-th frame."""
+def track(
+    clip: Clip, config: TrackerConfig, step: int, odometry: bool = False
+) -> Iterator[Overlaps]:
+    """Yield the overlaps of a clip's tracks.
+
+    Args:
+        clip: the clip.
+        config: the tracker's settings.
+        step: the tracker sees every `step`-th frame.
+        odometry: whether it knows the positions of segments and the pose of the camera.
+    """
     tracker = Tracker(config)
-    seen = (values[::step] for values in (clip.frames, clip.images, clip.overlaps))
-    for frame, pixels, overlaps in zip(*seen, strict=True):
-        yield with_tracks(overlaps, tracker.update(frame, CameraImage(pixels, 'mono')))
+    seen = (values[::step] for values in (clip.frames, clip.images, clip.views, clip.overlaps))
+    for frame, pixels, view, overlaps in zip(*seen, strict=True):
+        tracked = tracker.update(frame, CameraImage(pixels, 'mono'), view if odometry else None)
+        if odometry:
+            tracker.locate(tracked, view)
+        yield with_tracks(overlaps, tracked)
 
 
 def with_gt_ids(clip: Clip, step: int) -> Iterator[Overlaps]:
@@ -154,10 +169,12 @@ def with_gt_ids(clip: Clip, step: int) -> Iterator[Overlaps]:
         yield with_tracks(overlaps, replace(frame, segments=rows))
 
 
-def score(clip: Clip, labels: LabelSet, config: TrackerConfig | None, step: int) -> VideoScores:
-    """Score a clip for a tracker that sees every `step`-th frame; None: for ground truth ids."""
+def score(
+    clip: Clip, labels: LabelSet, config: TrackerConfig | None, step: int, odometry: bool = False
+) -> VideoScores:
+    """Score a clip for a tracker, see `track`; without a config, for ground truth ids."""
     scores = VideoScores(labels)
-    for overlaps in track(clip, config, step) if config else with_gt_ids(clip, step):
+    for overlaps in track(clip, config, step, odometry) if config else with_gt_ids(clip, step):
         scores.update(overlaps)
     scores.end_clip()
     return scores

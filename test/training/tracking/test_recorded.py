@@ -31,7 +31,8 @@ def test_a_clip_comes_back_from_disk_as_it_was_recorded(tmp_path):
     clip = recorded.load_clip(path)
     truth = [recorded.SyntheticClip(3, size).frame(i) for i in range(3)]
     assert [f.stamp_s for f in clip.frames] == [0.0, 0.05, 0.1]
-    for got, expected in zip(clip.frames, frames, strict=True):
+    for got, given, gt in zip(clip.frames, frames, truth, strict=True):
+        expected = recorded.located(given, gt)
         np.testing.assert_array_equal(got.segment_map, expected.segment_map)
         assert got.geometry == expected.geometry
         assert got.segments.dtype == expected.segments.dtype
@@ -41,7 +42,25 @@ def test_a_clip_comes_back_from_disk_as_it_was_recorded(tmp_path):
     np.testing.assert_array_equal(
         clip.images, [cv2.cvtColor(f.image, cv2.COLOR_RGB2GRAY) for f in truth]
     )
+    street = recorded.SyntheticClip(3, size)
+    for view, gt in zip(clip.views, truth, strict=True):
+        np.testing.assert_array_equal(view.odom_from_camera, street.pose_at(gt.stamp_s))
+        focal_px, (u, v) = gt.intrinsics[0, 0], gt.intrinsics[:2, 2]
+        pixel = view.project(np.array([[3.0], [0.5], [2.0]]))  # outside the image
+        np.testing.assert_allclose(pixel[:, 0], [u + 1.5 * focal_px, v + 0.25 * focal_px])
     assert [p.name for p in path.parent.iterdir()] == ['clip.npz'], 'nothing is left beside it'
+
+
+def test_positions_are_medians_of_the_exact_depth():
+    gt = recorded.SyntheticClip(3, (64, 128)).frame(0)
+    frame = make_frame(0.0, Disc(40, y=45, radius=9), Disc(90, y=20, radius=12), size=(64, 128))
+    for row in recorded.located(frame, gt).segments:
+        mask = (frame.segment_map == row['segment_id']).astype(np.uint8)
+        y, x = np.nonzero(cv2.erode(mask, np.ones((5, 5), np.uint8)))
+        depth = gt.depth[y, x]
+        assert row['z'] == pytest.approx(np.median(depth), rel=1e-6)
+        side = (x - gt.intrinsics[0, 2]) / gt.intrinsics[0, 0] * depth
+        assert row['x'] == pytest.approx(np.median(side), rel=1e-4)
 
 
 def test_a_recording_that_stops_half_way_leaves_no_file(tmp_path):
@@ -66,7 +85,7 @@ def test_another_model_is_another_file(tmp_path):
         model = tmp_path / 'city.onnx'
         model.write_bytes(content)
         files.append(recorded.clip_file(tmp_path, model, 7, 60))
-    assert files[0] != files[1] and files[0].name == 'seed7-60-images.npz'
+    assert files[0] != files[1] and files[0].name == 'seed7-60-metres.npz'
 
 
 @pytest.mark.parametrize('clips', [0, 1001])

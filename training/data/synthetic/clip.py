@@ -166,9 +166,31 @@ class SyntheticClip:
         look = make_look(rng)
         return randomise_look(rng, look) if self.randomised else look
 
+    @property
+    def is_driving(self) -> bool:
+        """Whether the camera moves along the street; else it stands."""
+        return self._layout.camera_speed > 0
+
     def camera_at(self, time_s: float) -> tuple[PinholeCamera, float]:
         """Return the camera at a time, and its distance along the street, m."""
         return self._optics.camera(self.size, time_s, self._layout.camera_x)
+
+    def pose_at(self, time_s: float) -> npt.NDArray[np.float64]:
+        """Return the transform (4, 4) from the camera's axes to ones that do not move, m.
+
+        Their origin is on the ground where the camera was at a distance of 0 along the street, x
+        to the right, y up and z along the street there. A bend is a circle.
+        """
+        camera, gone = self.camera_at(time_s)
+        heading = camera.curvature * gone
+        along = math.sin(heading) / camera.curvature if heading else gone
+        aside = (1 - math.cos(heading)) / camera.curvature if heading else 0.0
+        sin, cos = math.sin(heading), math.cos(heading)
+        pose = np.eye(4)
+        turn = np.array([[cos, 0, sin], [0, 1, 0], [-sin, 0, cos]])
+        pose[:3, :3] = turn @ camera.rotation.T
+        pose[:3, 3] = turn @ camera.offset + (aside, 0, along)
+        return pose
 
     def __getitem__(self, frame_index: int) -> SyntheticFrame:
         return self.frame(frame_index)

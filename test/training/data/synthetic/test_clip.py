@@ -233,6 +233,24 @@ def test_depth_and_intrinsics_give_the_road_at_the_cameras_height():
     np.testing.assert_allclose(street[:, 1], 0, atol=0.02)
 
 
+@pytest.mark.parametrize('seed', [1001002, 1001005])  # a bend and a straight road
+def test_poses_bring_standing_points_to_their_place_in_a_later_frame(seed):
+    clip, rng = SyntheticClip(seed, (256, 512)), np.random.default_rng(0)
+    before, after = clip.frame(20), clip.frame(25)
+    move = np.linalg.inv(clip.pose_at(after.stamp_s)) @ clip.pose_at(before.stamp_s)
+    assert np.linalg.norm(move[:3, 3]) > 1, 'the camera drives'
+    v, u = rng.integers(128, 256, 4000), rng.integers(0, 512, 4000)
+    depth, back = before.depth[v, u], np.linalg.inv(before.intrinsics)
+    points = move[:3, :3] @ (back @ (np.stack([u, v, np.ones(4000)]) * depth)) + move[:3, 3:]
+    pixels = before.intrinsics @ points / points[2]
+    x, y = np.rint(pixels[:2]).astype(int)
+    seen = (points[2] > 1) & (depth < 50) & (x >= 0) & (x < 512) & (y >= 0) & (y < 256)
+    seen &= before.track_map[v, u] == 0
+    x, y = x[seen], y[seen]
+    error = np.abs(after.depth[y, x] / points[2, seen] - 1)[after.track_map[y, x] == 0]
+    assert len(error) > 300 and np.median(error) < 0.01
+
+
 def test_trees_are_cut_out_at_every_size():
     """OpenCV reads an array of 4 x 1 as a scalar, so small patches need care."""
     camera = PinholeCamera((64, 64), 60.0, (0.0, 1.5), 0.0, 0.0, 0.0, 0.0)
