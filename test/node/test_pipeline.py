@@ -21,7 +21,7 @@ class CountingTracker:
     def __init__(self):
         self.rows = []
 
-    def update(self, frame, image=None):
+    def update(self, frame, image=None, view=None):
         self.rows.append(len(frame.segments))
         segments = frame.segments.copy()
         segments['track_id'] = np.arange(len(segments)) + 100
