@@ -13,6 +13,8 @@ from panoptic_ros.core.outputs import Results
 from panoptic_ros.core.progress import with_bar
 from panoptic_ros.core.text import counted
 
+JPEG_QUALITY = 85
+
 IMAGES = 3
 """Number of images where the user chooses none."""
 
@@ -95,7 +97,6 @@ def run(args: argparse.Namespace) -> None:
     from panoptic_ros.core.image import encode_jpeg
     from panoptic_training.data.class_table import require_same_classes
     from panoptic_training.data.registry import open_reader, resolve_name, with_hidden
-    from panoptic_training.evaluation.worst import JPEG_QUALITY
     from panoptic_training.figures.figure import Choice, NotDrawnError
     from panoptic_training.figures.run import draw_all, figures_of, open_module, tasks_of
 

@@ -15,7 +15,7 @@ from .embedding_colors import color_limit, dimension_colors
 from .figure import Choice, Floats, View
 from .frames import largest_thing_pixel, things_only
 
-PANEL_WIDTH = 480
+PANEL_WIDTH, VIDEO_WIDTH = 480, 360
 
 SHOWN_DIMENSIONS = 12
 """Most dimensions in figure 3, three to a picture."""
@@ -39,7 +39,7 @@ def draw_distance(model: HLE, views: Sequence[View], choice: Choice) -> Rgb:
     for name, panel in panels.items():
         panels[name] = mark(panel, x * PANEL_WIDTH / width, y * PANEL_WIDTH / width)
     title = (
-        f'{view.name}: distance 1 - e.e of the embeddings from that of pixel {pixel[0]},{pixel[1]}'
+        f'{view.name}: cosine distance of all embeddings from that of pixel {pixel[0]},{pixel[1]}'
     )
     return stack_panels([panels], title, view.labels, view.class_ids())
 
@@ -72,9 +72,9 @@ def draw_video(model: HLE, views: Sequence[View], choice: Choice) -> Rgb:
     limit = color_limit(embeddings)
     rows = [
         {
-            f'image {view.name}': view.picture(PANEL_WIDTH),
-            'panoptic segmentation': view.prediction(PANEL_WIDTH),
-            'dimensions 1 to 3': scaled(dimension_colors(embedding, limit), view, PANEL_WIDTH),
+            f'image {view.name}': view.picture(VIDEO_WIDTH),
+            'panoptic segmentation': view.prediction(VIDEO_WIDTH),
+            'dimensions 1 to 3': scaled(dimension_colors(embedding, limit), view, VIDEO_WIDTH),
         }
         for view, embedding in zip(views, embeddings, strict=True)
     ]

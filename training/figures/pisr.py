@@ -12,10 +12,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from panoptic_ros.core.captions import draw_text, style_for
 from panoptic_ros.core.legend import class_name
 from panoptic_ros.models.config import MAP_STRIDE
 from panoptic_ros.models.panoptic_deeplab.decode import window_of
 from panoptic_ros.models.panoptic_deeplab.network import PanopticDeepLab
+from panoptic_ros.models.parts.peaks import find_peaks
 from panoptic_ros.models.pisr.panoptic_deeplab import PISR, confident_centers
 
 from ..evaluation.map_pictures import heat_picture
@@ -53,6 +55,9 @@ class Encodings(NamedTuple):
     classes: int
     """C."""
 
+    heatmaps: Floats
+    """Of the instances, (K, h, w)."""
+
 
 def draw_encodings(model: Any, views: Sequence[View], choice: Choice) -> Rgb:
     """Draw figure C.2: t-SNE of the encodings of classes and instances in one plane."""
@@ -62,9 +67,13 @@ def draw_encodings(model: Any, views: Sequence[View], choice: Choice) -> Rgb:
     if len(found.class_id) < MIN_POINTS:
         raise NotDrawnError('the image has too few classes and instances')
     rows: list[dict[str, Rgb]] = [
-        {'prediction': view.prediction(TSNE_WIDTH), 'ground truth': view.truth(TSNE_WIDTH)}
+        {
+            'prediction': view.prediction(TSNE_WIDTH),
+            'heatmaps of the instances': numbered_heat(view, found.heatmaps),
+        }
     ]
-    names = [class_name(view.labels, int(i)) for i in found.class_id]
+    names = [class_name(view.labels, int(i)) for i in found.class_id[: found.classes]]
+    names += [str(number) for number in range(1, len(found.heatmaps) + 1)]
     size, is_class = view.panel_size(TSNE_WIDTH), np.arange(len(names)) < found.classes
     for when, encodings in (('before', found.before), ('after', found.after)):
         points = project(encodings)
@@ -140,31 +149,40 @@ def encodings_of(model: Any, view: View) -> Encodings:
     """Record the block's encodings of an image's classes and instances.
 
     Only classes are kept that are the best one of a cell before the block, and only instances
-    with a cell whose heat is at least MIN_HEAT. The class of an instance is the most probable
-    thing under its heatmap.
+    with a cell whose heat is at least MIN_HEAT and, on Panoptic-DeepLab, with a centre that
+    decoding would keep. The class of an instance is the most probable thing under its heatmap.
 
     Args:
         model: with a block on class maps and heatmaps.
         view: the image.
     """
-    inputs, weighted = recorded(model, view)
+    maps, inputs, weighted = recorded(model, view)
     _, class_maps, heatmaps, alive = inputs
+    heat, sure = heatmaps[0], alive[0]
+    if isinstance(model, PISR):
+        window = window_of(model.config.nms_kernel)
+        height, _ = find_peaks(maps.initial.center_heatmap[0], window, len(heat))
+        sure = sure & (height >= model.config.center_threshold)
     (semantic, instance), after = weighted
     classes = semantic.shape[1]
     prob = class_maps[0].flatten(1).softmax(dim=0)  # (C, N)
-    share = heatmaps[0].flatten(1).to(prob.dtype) @ prob.T  # (K, C)
+    share = heat.flatten(1).to(prob.dtype) @ prob.T  # (K, C)
     of_instance = torch.where(model.is_thing, share, -1).argmax(dim=1)
     present = torch.zeros(classes, dtype=torch.bool, device=prob.device)
     present[prob.argmax(dim=0)] = True
-    keep = torch.cat([present, alive[0] & (heatmaps[0].flatten(1).amax(dim=1) >= MIN_HEAT)])
+    sure = sure & (heat.flatten(1).amax(dim=1) >= MIN_HEAT)
+    keep = torch.cat([present, sure])
     class_id = torch.cat([torch.arange(classes, device=prob.device), of_instance])
     before = torch.cat([semantic[0], instance[0]])
     rows, weighted_rows, ids = (x[keep].cpu().numpy() for x in (before, after[0], class_id))
-    return Encodings(rows, weighted_rows, ids, int(present.sum()))
+    shown = view.cells(heat[sure], MAP_STRIDE)
+    return Encodings(rows, weighted_rows, ids, int(present.sum()), shown)
 
 
-def recorded(model: Any, view: View) -> tuple[tuple[Any, ...], tuple[tuple[Any, ...], Tensor]]:
-    """Run a model; return the inputs of its block, and inputs and output of the weighting."""
+def recorded(
+    model: Any, view: View
+) -> tuple[Any, tuple[Any, ...], tuple[tuple[Any, ...], Tensor]]:
+    """Return a model's maps, the inputs of its block, and inputs and output of the weighting."""
     calls: list[Any] = []
     hooks = [
         model.block.register_forward_pre_hook(lambda _, given: calls.append(given)),
@@ -173,12 +191,12 @@ def recorded(model: Any, view: View) -> tuple[tuple[Any, ...], tuple[tuple[Any, 
         ),
     ]
     try:
-        model.maps(view.batch(model))
+        maps = model.maps(view.batch(model))
     finally:
         for hook in hooks:
             hook.remove()
     inputs, weighted = calls
-    return inputs, weighted
+    return maps, inputs, weighted
 
 
 @torch.no_grad()
@@ -214,6 +232,18 @@ def largest_thing_class(view: View) -> int:
     if not len(things):
         raise NotDrawnError('no thing is found; choose a class with --class')
     return int(things['class_id'][things['area'].argmax()])
+
+
+def numbered_heat(view: View, heatmaps: Floats) -> Rgb:
+    """Draw the highest of heatmaps (K, h, w) over the image, a number at the peak of each."""
+    size = view.panel_size(TSNE_WIDTH)
+    heat = heatmaps.max(axis=0, initial=0)
+    picture, style = heat_picture(view.picture(TSNE_WIDTH), heat, 0.7), style_for(*size)
+    for number, one in enumerate(heatmaps, 1):
+        y, x = np.unravel_index(one.argmax(), one.shape)
+        corner = int((x + 0.5) * size[1] / one.shape[1]), int((y + 0.5) * size[0] / one.shape[0])
+        draw_text(picture, str(number), corner, style)
+    return picture
 
 
 def put_centers(picture: Rgb, centers: Floats, size: tuple[int, int]) -> Rgb:

@@ -61,7 +61,7 @@ def scatter_panel(
     """
     figure, axes = _figure(size)
     axes.set(xticks=[], yticks=[])
-    axes.margins(0.08)
+    axes.margins(0.14)
     if behind is not None and len(behind):
         axes.scatter(*behind.T, s=area, c=GREY, alpha=0.6, marker='.', linewidths=0)
     for thing, marker in MARKERS.items():
