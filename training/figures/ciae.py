@@ -123,7 +123,7 @@ def proposals_picture(view: View, proposals: Proposals) -> Rgb:
         class_id = int(proposals.class_id[row])
         x1, y1, x2, y2 = (round(scale * value) for value in proposals.box[row].tolist())
         color = class_color(view.labels, class_id)
-        cv2.rectangle(picture, (x1, y1), (x2, y2), (0, 0, 0), 3)
+        cv2.rectangle(picture, (x1, y1), (x2, y2), (255, 255, 255), 3)
         cv2.rectangle(picture, (x1, y1), (x2, y2), color, 1)
         draw_text(picture, str(row + 1), (x1, max(0, y1 - style.line_px)), style, color)
     return picture
