@@ -79,9 +79,10 @@ def test_the_heatmap_is_the_highest_of_all_classes():
     assert shows(picture, view.prediction(PANEL_WIDTH))
 
 
-def test_the_figure_has_a_row_for_both_embeddings():
+def test_the_figure_has_a_row_for_both_embeddings(monkeypatch):
     pytest.importorskip('sklearn')
     pytest.importorskip('matplotlib')
+    monkeypatch.setattr('panoptic_training.figures.einet.PIXELS_PER_SEGMENT', 8)
     model = make('both')
     view = make_view(model)
     picture = draw_embeddings(model, [view], Choice())
