@@ -13,7 +13,7 @@ from panoptic_ros.core.outputs import Results
 from panoptic_ros.core.progress import with_bar
 from panoptic_ros.core.text import counted
 
-JPEG_QUALITY = 85
+JPEG_QUALITY = 80
 
 IMAGES = 3
 """Number of images where the user chooses none."""

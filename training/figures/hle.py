@@ -15,7 +15,8 @@ from .embedding_colors import color_limit, dimension_colors
 from .figure import Choice, Floats, View
 from .frames import largest_thing_pixel, things_only
 
-PANEL_WIDTH, VIDEO_WIDTH = 480, 360
+PANEL_WIDTH, NARROW_WIDTH = 480, 320
+"""Width of a picture in figure 1, and in the figures 3 and 8 of more pictures, px."""
 
 SHOWN_DIMENSIONS = 12
 """Most dimensions in figure 3, three to a picture."""
@@ -50,14 +51,14 @@ def draw_dimensions(model: HLE, views: Sequence[View], choice: Choice) -> Rgb:
     embedding = embedding_of(model, view)
     limit = color_limit([embedding[:SHOWN_DIMENSIONS]])
     above = {
-        'image': view.picture(PANEL_WIDTH),
-        'classes': class_picture(view, PANEL_WIDTH),
-        'panoptic segmentation': view.prediction(PANEL_WIDTH),
-        'instances': view.prediction(PANEL_WIDTH, things_only(view.frame)),
+        'image': view.picture(NARROW_WIDTH),
+        'classes': class_picture(view, NARROW_WIDTH),
+        'panoptic segmentation': view.prediction(NARROW_WIDTH),
+        'instances': view.prediction(NARROW_WIDTH, things_only(view.frame)),
     }
     below = {
         f'dimensions {first + 1} to {first + len(part)}': scaled(
-            dimension_colors(part, limit), view, PANEL_WIDTH
+            dimension_colors(part, limit), view, NARROW_WIDTH
         )
         for first in range(0, min(len(embedding), SHOWN_DIMENSIONS), 3)
         if len(part := embedding[first : first + 3])
@@ -72,9 +73,9 @@ def draw_video(model: HLE, views: Sequence[View], choice: Choice) -> Rgb:
     limit = color_limit(embeddings)
     rows = [
         {
-            f'image {view.name}': view.picture(VIDEO_WIDTH),
-            'panoptic segmentation': view.prediction(VIDEO_WIDTH),
-            'dimensions 1 to 3': scaled(dimension_colors(embedding, limit), view, VIDEO_WIDTH),
+            f'image {view.name}': view.picture(NARROW_WIDTH),
+            'panoptic segmentation': view.prediction(NARROW_WIDTH),
+            'dimensions 1 to 3': scaled(dimension_colors(embedding, limit), view, NARROW_WIDTH),
         }
         for view, embedding in zip(views, embeddings, strict=True)
     ]

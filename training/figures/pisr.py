@@ -26,7 +26,7 @@ from ..evaluation.pisr_pictures import debug_maps
 from .figure import Choice, Floats, NotDrawnError, View
 from .plots import MIN_POINTS, Rows, project, scatter_panel
 
-TSNE_WIDTH, PANEL_WIDTH = 720, 480
+TSNE_WIDTH, PANEL_WIDTH, NARROW_WIDTH = 720, 480, 360
 
 SHOWN_INSTANCES = 2
 """Number of instance heatmaps of figure E.1."""
@@ -99,13 +99,13 @@ def draw_centers(model: PISR, views: Sequence[View], choice: Choice) -> Rgb:
     """Draw figure E.1: segments, centres and heatmaps of two instances without and with block."""
     require_block(model)
     (view,) = views
-    picture = view.picture(PANEL_WIDTH)
+    picture = view.picture(NARROW_WIDTH)
     rows = []
     for when, (segments, centers, instances) in zip(
         (INITIAL, FINAL), heads_of(model, view), strict=True
     ):
         panels = {
-            f'prediction {when}': view.prediction(PANEL_WIDTH, view.frame_of(segments)),
+            f'prediction {when}': view.prediction(NARROW_WIDTH, view.frame_of(segments)),
             f'centre heatmap {when}': heat_picture(picture, centers, 0.7),
         }
         for number, heat in enumerate(instances, 1):

@@ -12,8 +12,8 @@ from panoptic_training.figures.embedding_colors import color_limit, dimension_co
 from panoptic_training.figures.figure import Choice, NotDrawnError
 from panoptic_training.figures.frames import deepest, largest_thing_pixel, things_only
 from panoptic_training.figures.hle import (
+    NARROW_WIDTH,
     PANEL_WIDTH,
-    VIDEO_WIDTH,
     class_picture,
     distance_map,
     draw_dimensions,
@@ -106,13 +106,13 @@ def test_deepest_equals_a_slow_reference():
 
 def test_dimensions_are_drawn_three_by_three(model, view):
     picture = draw_dimensions(model, [view], Choice())
-    assert picture.shape[1] == 4 * PANEL_WIDTH
+    assert picture.shape[1] == 4 * NARROW_WIDTH
     embedding = embedding_of(model, view)
     limit = color_limit([embedding])
     for first in range(0, 12, 3):
         part = dimension_colors(embedding[first : first + 3], limit)
-        assert shows(picture, scaled(part, view, PANEL_WIDTH))
-    colors = class_picture(view, PANEL_WIDTH)
+        assert shows(picture, scaled(part, view, NARROW_WIDTH))
+    colors = class_picture(view, NARROW_WIDTH)
     assert shows(picture, colors)
     known = view.labels.colors[view.frame.segments['class_id']].tolist()
     assert {tuple(c) for c in colors.reshape(-1, 3).tolist()} <= {*map(tuple, known), (0, 0, 0)}
@@ -125,5 +125,5 @@ def test_the_frames_of_a_video_share_one_scale(model, view):
     limit = color_limit([first, second])
     assert limit > min(np.abs(first).max(), np.abs(second).max())
     for one, embedding in zip(views, (first, second), strict=True):
-        assert shows(picture, scaled(dimension_colors(embedding, limit), one, VIDEO_WIDTH))
-        assert shows(picture, one.prediction(VIDEO_WIDTH))
+        assert shows(picture, scaled(dimension_colors(embedding, limit), one, NARROW_WIDTH))
+        assert shows(picture, one.prediction(NARROW_WIDTH))

@@ -13,6 +13,7 @@ from panoptic_training.evaluation.pisr_pictures import debug_maps
 from panoptic_training.figures.figure import Choice, NotDrawnError
 from panoptic_training.figures.pisr import (
     MIN_HEAT,
+    NARROW_WIDTH,
     PANEL_WIDTH,
     TSNE_WIDTH,
     draw_centers,
@@ -117,9 +118,9 @@ def test_heads_before_and_after_the_block(model, view):
             assert instances[0][v, u] == pytest.approx(heat, abs=1e-5)
     picture = draw_centers(model, [view], Choice())
     for segments_of, centers, instances in found:
-        assert shows(picture, view.prediction(PANEL_WIDTH, view.frame_of(segments_of)))
+        assert shows(picture, view.prediction(NARROW_WIDTH, view.frame_of(segments_of)))
         for heat in (centers, *instances):
-            assert shows(picture, heat_picture(view.picture(PANEL_WIDTH), heat, 0.7))
+            assert shows(picture, heat_picture(view.picture(NARROW_WIDTH), heat, 0.7))
 
 
 def test_centres_lie_over_the_map_of_the_chosen_class(model, view):

@@ -93,7 +93,6 @@ def test_the_figure_shows_instances_and_both_matrices():
     assert shows(picture, matrix_panel(size, found.truth, names))
     drawn, plain = numbered(view, found), view.picture(PANEL_WIDTH)
     changed = (drawn != plain).any(axis=-1)
-    height, width = size
     scale = PANEL_WIDTH / 176
     assert changed[round(70 * scale), round(40 * scale)]  # ball 1
     assert not changed[round(10 * scale), round(155 * scale)]  # ball 3, which is apart
