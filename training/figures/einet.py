@@ -18,12 +18,12 @@ from .figure import Choice, Floats, NotDrawnError, View
 from .frames import things_only
 from .plots import MIN_POINTS, project, scatter_panel
 
-TSNE_WIDTH, PANEL_WIDTH = 720, 480
+PANEL_WIDTH = 480
 
-PIXELS_PER_SEGMENT = 60
+PIXELS_PER_SEGMENT = 40
 """Most pixels of a stuff class or an instance that become points."""
 
-MAX_PIXELS = 1000
+MAX_PIXELS = 800
 """Most points in a plot."""
 
 
@@ -43,7 +43,7 @@ def draw_embeddings(model: EINet, views: Sequence[View], choice: Choice) -> Rgb:
     class_map, instance_map = view.true_cells(MAP_STRIDE)
     found = embeddings_of(model, view)
     rows: list[dict[str, Rgb]] = [
-        {'ground truth': view.truth(TSNE_WIDTH), 'prediction': view.prediction(TSNE_WIDTH)}
+        {'ground truth': view.truth(PANEL_WIDTH), 'prediction': view.prediction(PANEL_WIDTH)}
     ]
     for kind, (without, enhanced), map_of_places in (
         ('semantic', found.semantic, class_map),
@@ -56,7 +56,7 @@ def draw_embeddings(model: EINet, views: Sequence[View], choice: Choice) -> Rgb:
         rows.append(
             {
                 f'{kind} embedding {when} interaction': scatter_panel(
-                    view.panel_size(TSNE_WIDTH),
+                    view.panel_size(PANEL_WIDTH),
                     project(embedding.reshape(len(embedding), -1).T[places]),
                     view.labels.colors[classes],
                     view.labels.is_thing[classes],

@@ -43,7 +43,7 @@ def scatter_panel(
     is_thing: npt.NDArray[np.bool_],
     names: Sequence[str] = (),
     behind: Rows | None = None,
-    area: float = 16.0,
+    area: float = 12.0,
 ) -> Rgb:
     """Draw points: circles for stuff, triangles for things.
 

@@ -12,7 +12,6 @@ from panoptic_training.figures.einet import (
     MAX_PIXELS,
     PANEL_WIDTH,
     PIXELS_PER_SEGMENT,
-    TSNE_WIDTH,
     center_heatmap,
     draw_embeddings,
     draw_heatmaps,
@@ -86,9 +85,9 @@ def test_the_figure_has_a_row_for_both_embeddings(monkeypatch):
     model = make('both')
     view = make_view(model)
     picture = draw_embeddings(model, [view], Choice())
-    assert shows(picture, view.truth(TSNE_WIDTH))
-    height = view.panel_size(TSNE_WIDTH)[0]
-    assert picture.shape[0] > 3 * height and picture.shape[1] == 2 * TSNE_WIDTH
+    assert shows(picture, view.truth(PANEL_WIDTH))
+    height = view.panel_size(PANEL_WIDTH)[0]
+    assert picture.shape[0] > 3 * height and picture.shape[1] == 2 * PANEL_WIDTH
     floor, ball = (view.labels.colors[i] for i in (0, 2))
     plots = picture[-2 * height :]
     assert (plots == floor).all(axis=-1).any() and (plots == ball).all(axis=-1).any()
