@@ -7,7 +7,7 @@ from small_models import untrained
 
 from panoptic_ros.models.registry import FAMILIES
 from panoptic_ros.runtime.predictor import Predictor
-from panoptic_training.data.sample import Sample
+from panoptic_training.data.sample import HIDDEN_LAYERS, Sample
 from panoptic_training.figures.figure import view_of
 from panoptic_training.module_backend import ModuleBackend, model_info
 
@@ -34,8 +34,8 @@ def sample(seed=5, size=IMAGE):
         (3, 2, slice(2, 18), slice(140, 170)),
     ):
         class_map[y, x], instance_map[y, x] = class_id, i
-    hidden_map = np.zeros(size, np.int32)
-    hidden_map[30:60, 40:60] = 2
+    hidden_map = np.zeros((HIDDEN_LAYERS, *size), np.int32)
+    hidden_map[0, 30:60, 40:60] = 2
     image = random_image((-(-height // 16) * 16, -(-width // 16) * 16), seed)[:height, :width]
     return Sample(np.ascontiguousarray(image), class_map, instance_map, hidden_map)
 

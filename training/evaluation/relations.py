@@ -83,7 +83,7 @@ def true_objects(model: SOGNet, sample: Sample) -> Objects:
 
 
 def _label_maps(model: SOGNet, sample: Sample) -> tuple[Tensor, Tensor, Tensor | None]:
-    """Return class, instance and hidden map on the model's device, (H, W) int64."""
+    """Return class and instance map (H, W) and hidden map (L, H, W) as int64 tensors."""
     class_map, instance_map, hidden = (
         None if m is None else torch.from_numpy(m.astype(np.int64)).to(model.mean.device)
         for m in (sample.class_map, sample.instance_map, sample.hidden_map)

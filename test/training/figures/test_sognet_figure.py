@@ -6,7 +6,7 @@ import pytest
 import torch
 from figure_views import make_view, sample, shows, small_model
 
-from panoptic_training.data.sample import Sample
+from panoptic_training.data.sample import HIDDEN_LAYERS, Sample
 from panoptic_training.figures import sognet
 from panoptic_training.figures.figure import Choice, NotDrawnError
 from panoptic_training.figures.sognet import PANEL_WIDTH, draw_relations, numbered, relations_of
@@ -47,18 +47,18 @@ def test_relations_are_those_of_the_true_instances_that_overlap():
 
 def test_the_truth_equals_a_slow_reference_and_the_largest_instances_are_shown(monkeypatch):
     rng = np.random.default_rng(1)
-    size, boxes = (96, 176), []
+    size = (96, 176)
     order = rng.permutation(8) + 1  # the last one lies on top
     whole = np.zeros((9, *size), bool)
-    visible, hidden = np.zeros(size, np.int32), np.zeros(size, np.int32)
+    layers = np.zeros((1 + HIDDEN_LAYERS, *size), np.int32)  # the visible one first
     for i in order:
         y, x = int(rng.integers(0, 60)), int(rng.integers(0, 130))
         box = (slice(y, y + 30), slice(x, x + 40))
-        boxes.append(box)
-        hidden[box] = visible[box]
-        visible[box] = i
+        layers[(slice(1, None), *box)] = layers[(slice(None, -1), *box)]
+        layers[(0, *box)] = i
+    visible, hidden = layers[0], layers[1:]
     for i in order:
-        whole[i] = (visible == i) | (hidden == i)
+        whole[i] = (layers == i).any(axis=0)
     class_map = np.where(visible > 0, 2, 0).astype(np.uint8)
     image = np.zeros((*size, 3), np.uint8)
     model = make(np.zeros((8, 8), np.float32).tolist())
