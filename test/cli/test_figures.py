@@ -8,6 +8,8 @@ from pathlib import Path
 import cv2
 import pytest
 from checkpoints import write_checkpoint
+from tiny_data import make_data
+from tiny_model import LABELS
 
 import panoptic_ros
 from panoptic_ros.cli.main import main
@@ -68,6 +70,18 @@ def test_a_model_file_is_built_again(tmp_path, capsys):
         f'{tmp_path / "city.onnx"} is built again in PyTorch: its graph returns segments only\n'
     )
     assert len(list((tmp_path / 'out').iterdir())) == 3
+
+
+def test_images_without_video_give_the_other_figures(tmp_path, capsys):
+    data = make_data(tmp_path / 'data', count=2)
+    network = {**FAMILIES['hle'].small, **LAX}
+    model = write_checkpoint(tmp_path / 'some.ckpt', 'hle', network, (64, 128), LABELS)
+    status = figures(model, tmp_path / 'out', '--pixel', '9,9', data=f'coco:{data}')
+    captured = capsys.readouterr()
+    assert status == 0, captured.err
+    assert captured.err == f'hle_8 is not drawn: coco:{data} has no video\n'
+    names = sorted(path.name for path in (tmp_path / 'out').iterdir())
+    assert names == [f'hle_{n}_scene{i}.jpg' for n in (1, 3) for i in (0, 1)]
 
 
 def test_every_figure_is_in_the_help_and_every_family_is_known(capsys):
