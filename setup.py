@@ -81,6 +81,7 @@ setup(
             'safetensors>=0.4',
             'pycocotools>=2.0.7',
             'optuna>=4',
+            'scikit-learn>=1.3',
         ],
         'hf': ['transformers>=5'],
         'tensorrt_rtx': ['tensorrt-rtx>=1.7', 'cuda-bindings>=13'],

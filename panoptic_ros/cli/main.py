@@ -23,6 +23,7 @@ COMMANDS = (
     'evaluate-tracking',
     'tune-tracker',
     'tune-decoder',
+    'figures',
     'ablate',
     'export',
     'quantize',

@@ -7,16 +7,16 @@ from panoptic_ros.models.registry import build
 from panoptic_training.data.synthetic import LABELS
 
 
-def write_checkpoint(path, family, network, input_size=(128, 256)):
-    """Write the checkpoint of an untrained model for the synthetic city; return its path."""
+def write_checkpoint(path, family, network, input_size=(128, 256), labels=LABELS):
+    """Write the checkpoint of an untrained model, by default for the city; return its path."""
     torch.manual_seed(0)
-    state = build(family, LABELS, **network).state_dict()
+    state = build(family, labels, **network).state_dict()
     torch.save(
         {
             'state_dict': {f'model.{name}': value for name, value in state.items()},
             'hyper_parameters': {
                 'family': family,
-                'labels': LABELS.to_dicts(),
+                'labels': labels.to_dicts(),
                 'network': network,
                 'input_size': list(input_size),
                 'recipe_hash': '',

@@ -16,6 +16,7 @@ OPTIONAL = {
             'safetensors',
             'pycocotools',
             'optuna',
+            'sklearn',
             'PIL',
         ),
         'train',

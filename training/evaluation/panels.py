@@ -39,22 +39,40 @@ def draw_panels(
     """
     size = max(1, round(sample.image.shape[0] * width / sample.image.shape[1])), width
     image = fit(sample.image, size)
-    truth = frame_of_labels(
-        _nearest(sample.class_map, size), _nearest(sample.instance_map, size), labels
+    truth, predicted = frame_of_truth(sample, labels, size), frame_at(frame, labels, size)
+    panels = {
+        'image': image,
+        'ground truth': paint(image, truth, labels),
+        'prediction': paint(image, predicted, labels),
+    }
+    return stack_panels([panels], title, labels, classes_of(truth, predicted))
+
+
+def frame_of_truth(sample: Sample, labels: LabelSet, size: tuple[int, int]) -> PanopticFrame:
+    """Return a sample's labels as a frame, scaled to (height, width)."""
+    return frame_of_labels(
+        nearest(sample.class_map, size), nearest(sample.instance_map, size), labels
     )
-    predicted = make_frame(
-        _nearest(frame.geometry.to_camera(frame.segment_map), size),
+
+
+def frame_at(frame: PanopticFrame, labels: LabelSet, size: tuple[int, int]) -> PanopticFrame:
+    """Return a prediction as a frame, scaled to (height, width)."""
+    return make_frame(
+        nearest(frame.geometry.to_camera(frame.segment_map), size),
         frame.class_of_segment,
         labels,
         track_id=frame.segments['track_id'],
     )
-    drawn = [
-        draw_overlay(CameraImage(image, 'rgb'), one, labels, legend=False, stuff_names=True)
-        for one in (truth, predicted)
-    ]
-    panels = {'image': image, 'ground truth': drawn[0], 'prediction': drawn[1]}
-    classes = {int(i) for one in (truth, predicted) for i in one.segments['class_id']}
-    return stack_panels([panels], title, labels, sorted(classes))
+
+
+def paint(image: Rgb, frame: PanopticFrame, labels: LabelSet) -> Rgb:
+    """Draw a frame of the image's size over it, with the names of things and stuff."""
+    return draw_overlay(CameraImage(image, 'rgb'), frame, labels, legend=False, stuff_names=True)
+
+
+def classes_of(*frames: PanopticFrame) -> list[int]:
+    """Return the ids of the classes that occur in frames, in order."""
+    return sorted({int(i) for frame in frames for i in frame.segments['class_id']})
 
 
 def stack_panels(
@@ -97,7 +115,7 @@ def fit(image: Rgb, size: tuple[int, int]) -> Rgb:
     return np.asarray(cv2.resize(image, size[::-1], interpolation=method), np.uint8)
 
 
-def _nearest(id_map: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
+def nearest(id_map: npt.NDArray[Any], size: tuple[int, int]) -> npt.NDArray[Any]:
     """Scale a map of ids of any type to (height, width)."""
     y, x = (
         ((np.arange(n) + 0.5) * old / n).astype(int)

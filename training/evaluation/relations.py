@@ -17,7 +17,7 @@ from panoptic_ros.models.sognet.relation import significant_overlap
 from panoptic_ros.runtime.predictor import Predictor, to_frame
 
 from ..data.sample import Sample
-from ..losses.parts.objects import find_objects, mask_targets, whole_masks
+from ..losses.parts.objects import Objects, find_objects, mask_targets, whole_masks
 from .predictor import module_of
 
 
@@ -53,21 +53,10 @@ def relation_model(predictor: Predictor, path: Path) -> SOGNet | None:
 def gt_relations(model: SOGNet, sample: Sample) -> tuple[np.ndarray, np.ndarray]:
     """Return O and R* of a sample's N instances, both (N, N); see `RelationScores`."""
     assert model.relation is not None
-    config, device = model.config, model.mean.device
-    class_map, instance_map = (
-        torch.from_numpy(m.astype(np.int64)).to(device)
-        for m in (sample.class_map, sample.instance_map)
-    )
-    hidden = (
-        None
-        if sample.hidden_map is None
-        else torch.from_numpy(sample.hidden_map.astype(np.int64)).to(device)
-    )
-    # A model of boxes was trained without hidden parts.
+    config = model.config
+    class_map, instance_map, hidden = _label_maps(model, sample)
+    objects = true_objects(model, sample)
     known = hidden if config.overlap_of == 'mask' else None
-    objects = find_objects(
-        class_map[None], instance_map[None], model.is_thing, None if known is None else known[None]
-    )[0]
     visible = whole_masks(instance_map, objects.id)
     boxes = inside(objects.box, (class_map.shape[0], class_map.shape[1]))
     complete = boxes if hidden is None else whole_masks(instance_map, objects.id, hidden)
@@ -79,6 +68,28 @@ def gt_relations(model: SOGNet, sample: Sample) -> tuple[np.ndarray, np.ndarray]
     return relation.cpu().numpy(), approximate_relation(
         complete.cpu().numpy(), visible.cpu().numpy(), config.least_overlap
     )
+
+
+def true_objects(model: SOGNet, sample: Sample) -> Objects:
+    """Return the instances of a sample in the order of `gt_relations`, boxes in px of the image.
+
+    A model of boxes was trained without hidden parts, so that its boxes have none.
+    """
+    class_map, instance_map, hidden = _label_maps(model, sample)
+    known = hidden if model.config.overlap_of == 'mask' else None
+    return find_objects(
+        class_map[None], instance_map[None], model.is_thing, None if known is None else known[None]
+    )[0]
+
+
+def _label_maps(model: SOGNet, sample: Sample) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Return class and instance map (H, W) and hidden map (L, H, W) as int64 tensors."""
+    class_map, instance_map, hidden = (
+        None if m is None else torch.from_numpy(m.astype(np.int64)).to(model.mean.device)
+        for m in (sample.class_map, sample.instance_map, sample.hidden_map)
+    )
+    assert class_map is not None and instance_map is not None
+    return class_map, instance_map, hidden
 
 
 @torch.no_grad()

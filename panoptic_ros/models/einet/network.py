@@ -75,15 +75,24 @@ class EINet(PanopticDeepLab):
 
     def maps_of(self, semantic: Tensor, instance: Tensor, stride: int) -> CenterMaps:
         """Compute maps from the embeddings, each enhanced by the other's original."""
-        enhanced = semantic
-        if self.config.interaction in ('i2s', 'both'):
-            enhanced = self.to_semantic(semantic, instance)
-        if self.config.interaction in ('s2i', 'both'):
-            instance = self.to_instance(instance, self.dictionary)
+        enhanced = self.enhanced_semantic(semantic, instance)
+        instance = self.enhanced_instance(instance)
         logits, heatmap, offset = self.predict(enhanced, instance)
         return CenterMaps(
             upsample(logits, stride), heatmap, upsample(offset, stride) * MAP_STRIDE, instance
         )
+
+    def enhanced_semantic(self, semantic: Tensor, instance: Tensor) -> Tensor:
+        """Compute E_s' from E_s and E_i; E_s itself without this interaction."""
+        if self.config.interaction not in ('i2s', 'both'):
+            return semantic
+        return self.to_semantic(semantic, instance)
+
+    def enhanced_instance(self, instance: Tensor) -> Tensor:
+        """Compute E_i' from E_i and the dictionary; E_i itself without this interaction."""
+        if self.config.interaction not in ('s2i', 'both'):
+            return instance
+        return self.to_instance(instance, self.dictionary)
 
     def center_heights(self, maps: CenterMaps) -> Tensor:
         """Return the heatmaps on a scale of 0 to 1, (B, C_thing, h, w)."""
