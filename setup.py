@@ -33,8 +33,15 @@ setup(
     ],
     package_dir={'panoptic_training': 'training'},
     package_data={
-        PACKAGE: ['py.typed', 'data/*', 'replay/templates/*'],
-        'panoptic_training': ['py.typed', 'cards/*', 'mappings/*', 'recipes/*', 'studies/*'],
+        PACKAGE: ['py.typed', 'data/*', 'pages/templates/*', 'replay/templates/*'],
+        'panoptic_training': [
+            'py.typed',
+            'cards/*',
+            'evaluation/templates/*',
+            'mappings/*',
+            'recipes/*',
+            'studies/*',
+        ],
     },
     data_files=[
         ('share/ament_index/resource_index/packages', [f'resource/{PACKAGE}']),

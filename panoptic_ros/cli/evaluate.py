@@ -41,6 +41,9 @@ EPILOG = """\
                                          no annotations
   worst/                                 the worst images, ground truth and
                                          prediction
+  browse/index.html                      page of the errors: confusion matrix of
+                                         classes, PQ by size, images to sort and
+                                         filter by PQ, class and kind of error
   debug_maps/                            with --debug-maps: class and centres
                                          before and after the block, below
                                          them the first four instances

@@ -149,6 +149,11 @@ def match_segments(
     return matched, is_false
 
 
+def missed_segments(pair: Overlaps, matched: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """Return which ground-truth segments, (G,), have a pixel, are no crowd and match nothing."""
+    return ~matched.any(axis=1) & (pair.gt_area > 0) & ~pair.crowd
+
+
 class SegmentMatches(SumMetric):
     """Counts of matched and unmatched segments, from which panoptic quality follows."""
 
@@ -174,14 +179,24 @@ class SegmentMatches(SumMetric):
             union: (G, P) denominator. The IoU must not be larger than that of the masks, so that
                 at most one pair in each row and column is over one half.
         """
-        matched, false_positive = match_segments(pair, intersection, union)
-        false_negative = ~matched.any(axis=1) & (pair.gt_area > 0) & ~pair.crowd
+        matched, is_false = match_segments(pair, intersection, union)
+        self.count(pair, matched, is_false, missed_segments(pair, matched), intersection, union)
 
+    def count(
+        self,
+        pair: Overlaps,
+        matched: npt.NDArray[np.bool_],
+        is_false: npt.NDArray[np.bool_],
+        is_missed: npt.NDArray[np.bool_],
+        intersection: npt.NDArray[np.int64],
+        union: npt.NDArray[np.int64],
+    ) -> None:
+        """Add matched pairs, (G, P), false predictions, (P,), and missed segments, (G,)."""
         classes = pair.gt_class[np.nonzero(matched)[0]]
         np.add.at(self.iou_sum, classes, intersection[matched] / union[matched])
         np.add.at(self.counts[0], classes, 1)
-        np.add.at(self.counts[1], pair.pred_class[false_positive], 1)
-        np.add.at(self.counts[2], pair.gt_class[false_negative], 1)
+        np.add.at(self.counts[1], pair.pred_class[is_false], 1)
+        np.add.at(self.counts[2], pair.gt_class[is_missed], 1)
 
     def quality(self) -> PanopticResult:
         """Return the panoptic quality that follows from the counts."""

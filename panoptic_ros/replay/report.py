@@ -1,16 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """The self-contained report of a replay, report.html."""
 
-import base64
 from collections.abc import Mapping, Sequence
-from datetime import datetime, timezone
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from panoptic_ros.core.files import write_bytes
 from panoptic_ros.core.labels import LabelSet
-from panoptic_ros.core.version import __version__
+from panoptic_ros.pages.page import css_colors, data_url, number, render
 from panoptic_ros.replay.bootstrap import LEVEL
 from panoptic_ros.replay.changes import Change
 from panoptic_ros.replay.compare import Comparison
@@ -54,39 +52,35 @@ def write_report(
         comparison: of the lock-step run with this live run.
     """
     tracks_plot, shown, total = timeline(records, labels)
-    page = (
-        _environment()
-        .get_template('report.html.j2')
-        .render(
-            summary=summary,
-            cards=_cards(summary),
-            comparison=comparison,
-            level=LEVEL,
-            shared_stamps=SHARED_STAMPS,
-            latency=latency_plot(records),
-            rate=rate_plot(records),
-            quality=quality_plot(records),
-            timeline=tracks_plot,
-            timeline_shown=shown,
-            timeline_all=total,
-            classes=_classes(summary, labels),
-            switches=_switches(records, labels),
-            # Browsers do not play its codec, so that a link opens a video player.
-            videos=sorted(file.name for file in path.parent.glob('overlay*.mp4')),
-            worst=[
-                {
-                    'overlay': _data_url(candidate.overlay),
-                    'ground_truth': _data_url(candidate.ground_truth)
-                    if candidate.ground_truth
-                    else '',
-                    'record': candidate.record,
-                    'seconds': candidate.record.seconds(records),
-                }
-                for candidate in worst
-            ],
-        )
+    page = render(
+        TEMPLATES,
+        'report.html.j2',
+        summary=summary,
+        cards=_cards(summary),
+        comparison=comparison,
+        level=LEVEL,
+        shared_stamps=SHARED_STAMPS,
+        latency=latency_plot(records),
+        rate=rate_plot(records),
+        quality=quality_plot(records),
+        timeline=tracks_plot,
+        timeline_shown=shown,
+        timeline_all=total,
+        classes=_classes(summary, labels),
+        switches=_switches(records, labels),
+        # Browsers do not play its codec, so that a link opens a video player.
+        videos=sorted(file.name for file in path.parent.glob('overlay*.mp4')),
+        worst=[
+            {
+                'overlay': data_url(candidate.overlay),
+                'ground_truth': data_url(candidate.ground_truth) if candidate.ground_truth else '',
+                'record': candidate.record,
+                'seconds': candidate.record.seconds(records),
+            }
+            for candidate in worst
+        ],
     )
-    write_bytes(page.encode(), path)
+    write_bytes(page, path)
 
 
 def write_comparison(
@@ -100,63 +94,27 @@ def write_comparison(
         changes: the images to show.
         problem: why there are none; empty if no image changed.
     """
-    page = (
-        _environment()
-        .get_template('compare.html.j2')
-        .render(
-            comparison=comparison,
-            level=LEVEL,
-            problem=problem,
-            changes=[
-                {
-                    'share': 100 * change.share,
-                    'camera': change.pair[0].camera,
-                    'stamp_ns': change.pair[0].stamp_ns,
-                    'seconds': change.pair[0].seconds([a for a, _ in comparison.pairs]),
-                    'sides': [
-                        {'overlay': _data_url(overlay), 'record': record}
-                        for overlay, record in zip(change.overlays, change.pair, strict=True)
-                    ],
-                }
-                for change in changes
-            ],
-        )
+    page = render(
+        TEMPLATES,
+        'compare.html.j2',
+        comparison=comparison,
+        level=LEVEL,
+        problem=problem,
+        changes=[
+            {
+                'share': 100 * change.share,
+                'camera': change.pair[0].camera,
+                'stamp_ns': change.pair[0].stamp_ns,
+                'seconds': change.pair[0].seconds([a for a, _ in comparison.pairs]),
+                'sides': [
+                    {'overlay': data_url(overlay), 'record': record}
+                    for overlay, record in zip(change.overlays, change.pair, strict=True)
+                ],
+            }
+            for change in changes
+        ],
     )
-    write_bytes(page.encode(), path)
-
-
-def _environment() -> Any:
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {'number': _number, 'plain': _plain}
-    environment.globals |= {
-        'version': __version__,
-        'now': datetime.now(timezone.utc).strftime('%Y-%m-%d %H:%M UTC'),
-    }
-    return environment
-
-
-def _number(value: float | None, digits: int = 1) -> str:
-    """Format a figure; a dash stands for a missing one."""
-    return '–' if value is None else f'{value:.{digits}f}'
-
-
-def _plain(value: Any) -> str:
-    """Format the value of a setting."""
-    if isinstance(value, Mapping):
-        return ', '.join(f'{name} {_plain(item)}' for name, item in value.items()) or '–'
-    if isinstance(value, (list, tuple)):
-        return ', '.join(map(str, value)) or '–'
-    if isinstance(value, float):
-        return f'{value:.6g}'
-    return '–' if value in ('', None) else str(value)
+    write_bytes(page, path)
 
 
 def _cards(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -169,19 +127,15 @@ def _cards(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         panoptic, video = scores['panoptic'], scores['video']['all']
         cards += [
             (
-                _number(panoptic['all']['pq']),
+                number(panoptic['all']['pq']),
                 'PQ',
-                f'things {_number(panoptic["things"]["pq"])}, '
-                f'stuff {_number(panoptic["stuff"]["pq"])}',
+                f'things {number(panoptic["things"]["pq"])}, '
+                f'stuff {number(panoptic["stuff"]["pq"])}',
             ),
-            (_number(scores['semantic']['miou']), 'mIoU', f'{scores["frames"]} images scored'),
-            (
-                _number(video['stq']),
-                'STQ',
-                f'AQ {_number(video["aq"])}, SQ {_number(video["sq"])}',
-            ),
-            (_number(video['vpq']), 'VPQ', ''),
-            (_number(video['idf1']), 'IDF1', f'MOTA {_number(video["mota"])}'),
+            (number(scores['semantic']['miou']), 'mIoU', f'{scores["frames"]} images scored'),
+            (number(video['stq']), 'STQ', f'AQ {number(video["aq"])}, SQ {number(video["sq"])}'),
+            (number(video['vpq']), 'VPQ', ''),
+            (number(video['idf1']), 'IDF1', f'MOTA {number(video["mota"])}'),
             (str(video['id_switches']), 'id switches', ''),
         ]
     missing = frames['bad'] + frames['lost']
@@ -192,14 +146,14 @@ def _cards(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
             f'{frames["bad"]} without, {frames["lost"]} lost' if missing else 'none without',
         ),
         (
-            _number(timing['rate_hz']),
+            number(timing['rate_hz']),
             'results a second',
             'one after the other' if summary['mode'] == 'lock-step' else 'as published',
         ),
         (
-            _number(total.get('p50'), 0),
+            number(total.get('p50'), 0),
             'ms latency, p50',
-            f'p95 {_number(total.get("p95"), 0)}, max {_number(total.get("max"), 0)}',
+            f'p95 {number(total.get("p95"), 0)}, max {number(total.get("max"), 0)}',
         ),
         (
             str(summary['tracks']['confirmed']),
@@ -216,14 +170,9 @@ def _classes(summary: Mapping[str, Any], labels: LabelSet) -> list[dict[str, Any
         return []
     scores = summary['scores']
     return [
-        {
-            **panoptic,
-            'iou': semantic['iou'],
-            'video': video,
-            'color': '#{:02x}{:02x}{:02x}'.format(*color),
-        }
+        {**panoptic, 'iou': semantic['iou'], 'video': video, 'color': color}
         for color, panoptic, semantic, video in zip(
-            labels.colors[: len(labels)],
+            css_colors(labels),
             scores['panoptic']['per_class'],
             scores['semantic']['per_class'],
             scores['video']['per_class'],
@@ -245,7 +194,3 @@ def _switches(records: Sequence[FrameRecord], labels: LabelSet) -> list[dict[str
         for record in records
         for switch in record.switches
     ]
-
-
-def _data_url(jpeg: bytes) -> str:
-    return 'data:image/jpeg;base64,' + base64.b64encode(jpeg).decode()

@@ -3,20 +3,18 @@
 
 import base64
 import re
-import shutil
 import subprocess
 from html.parser import HTMLParser
 
 import cv2
 import numpy as np
 import pytest
+from browser import CHROMIUM, needs_browser
 from replay_bags import GT_TOPIC, SIZE, drive, pausing_bag, write_bag
 
 from panoptic_ros.cli.main import main
 
 pytest.importorskip('matplotlib', reason='reports are drawn by it')
-
-CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 
 
 @pytest.fixture(scope='module')
@@ -126,7 +124,7 @@ def test_each_thumbnail_opens_its_full_picture(out):
         assert picture.shape[:2] == SIZE, 'the resolution of the camera'
 
 
-@pytest.mark.skipif(CHROMIUM is None, reason='needs chromium (apt install chromium)')
+@needs_browser
 def test_a_browser_shows_it(out, tmp_path):
     """Each part of the page is drawn, and nothing exceeds its right edge."""
     picture = tmp_path / 'page.png'

@@ -10,6 +10,7 @@ from typing import Any
 from panoptic_ros.core.files import write_bytes, write_json
 from panoptic_ros.metrics.base import none_for_nan
 
+from .browse import write_browse
 from .run import Evaluation
 from .submission import write_submission
 from .worst import write_worst
@@ -22,7 +23,7 @@ def write_report(
     folder: Path,
     own_colors: bool = False,
 ) -> None:
-    """Write `scores.json`, `per_class.csv`, `images.csv`, `worst/` and `submission/`.
+    """Write `scores.json`, `per_class.csv`, `images.csv`, `worst/`, `browse/` and `submission/`.
 
     Args:
         evaluation: the finished evaluation.
@@ -49,6 +50,13 @@ def write_report(
         folder / 'images.csv',
     )
     write_worst(evaluation, worst, folder / 'worst', own_colors)
+    source = scores.get('model') or scores['predictions']
+    write_browse(
+        evaluation,
+        f'{source} on {scores["data"]}, {scores["split"]}',
+        folder / 'browse',
+        own_colors,
+    )
     if evaluation.store is not None:
         write_submission(
             evaluation.store,

@@ -2,7 +2,7 @@
 """Evaluation of a model, or of predictions on disk, over a data set; it can be resumed."""
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,16 +25,19 @@ from panoptic_ros.tracking.tracker import Tracker
 from ..data.sample import Reader, Sample
 from .predictions import Predictions, PredictionStore
 from .scoring import pair_of
+from .segment_errors import SegmentError, find_errors
+from .size_quality import SizeQuality
 
 Predict = Callable[[Sample], PanopticFrame]
 
 
 @dataclass(frozen=True)
 class ImageScore:
-    """Panoptic quality of one image."""
+    """Panoptic quality and errors of one image."""
 
     index: int
     result: PanopticResult
+    errors: Sequence[SegmentError] = ()
 
     @property
     def pq(self) -> float:
@@ -87,6 +90,7 @@ class Evaluation:
         """Indices of images, in groups that are predicted in order."""
         self.count = sum(map(len, self.parts))
         self.scores = self._empty_scores()
+        self.sizes = SizeQuality(reader.labels)
         self.video = VideoScores(reader.labels) if tracked else None
         self.images: list[ImageScore] = []
         self.labelled = False
@@ -122,7 +126,8 @@ class Evaluation:
     def to_dict(self) -> dict[str, Any]:
         """Return all scores as plain values for JSON."""
         video = {} if self.video is None else {'video': self.video.compute().to_dict()}
-        return {'images': self.count, **self.scores.to_dict(), **video}
+        sizes = {size: result.to_dict()['all'] for size, result in self.sizes.compute().items()}
+        return {'images': self.count, **self.scores.to_dict(), 'sizes': sizes, **video}
 
     def _tracker(self, part: tuple[int, ...]) -> Tracker | None:
         """Return a new tracker; None if nothing is tracked or the complete clip is on disk."""
@@ -153,9 +158,11 @@ class Evaluation:
         """Add one image to the scores."""
         self.labelled |= bool((sample.class_map != VOID_ID).any())
         image = self._empty_scores()
-        image.update(pair_of(sample, frame, self.reader.labels))
+        pair = pair_of(sample, frame, self.reader.labels)
+        image.update(pair)
         self.scores.merge(image)
-        self.images.append(ImageScore(index, image.panoptic.compute()))
+        self.sizes.update(pair)
+        self.images.append(ImageScore(index, image.panoptic.compute(), find_errors(pair)))
         if self.video is not None:
             self.video.update(
                 measure_frame(
