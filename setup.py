@@ -33,7 +33,7 @@ setup(
     ],
     package_dir={'panoptic_training': 'training'},
     package_data={
-        PACKAGE: ['py.typed', 'data/*', 'pages/templates/*', 'replay/templates/*'],
+        PACKAGE: ['py.typed', 'data/*', 'pages/templates/*', 'replay/templates/*', 'suite/templates/*'],
         'panoptic_training': [
             'py.typed',
             'cards/*',
@@ -63,6 +63,7 @@ setup(
         'ros': ROS_JAZZY,
         'bag': ['rosbags>=0.11'],
         'report': ['matplotlib>=3.6', 'jinja2>=3.0'],
+        'fleet': ['ray>=2.50', 'pyarrow>=20', 'fsspec>=2025.3'],
         'rerun': ['rerun-sdk>=0.41'],
         'train': [
             'torch>=2.6',

@@ -30,6 +30,7 @@ COMMANDS = (
     'build',
     'benchmark',
     'replay',
+    'suite',
     'demo',
     'list',
     'doctor',
