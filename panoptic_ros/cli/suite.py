@@ -10,15 +10,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from panoptic_ros.cli.arguments import number, whole
-from panoptic_ros.cli.output import check_output, report_saved
+from panoptic_ros.cli.output import check_output, report_saved, table_console
+from panoptic_ros.core.files import write_json
 from panoptic_ros.core.outputs import Results
 from panoptic_ros.core.text import counted
 
 if TYPE_CHECKING:
+    from panoptic_ros.suite.compare import SuiteComparison
     from panoptic_ros.suite.executor import Execute
 
 FAILED = 1
 """Exit status if recordings failed, or a condition of `--fail-if` holds."""
+
+COMPARISON = Results(('compare.html', 'compare.json'), 'compare.json', 'correction')
+"""Results of a comparison."""
+
+SHOWN = 10
+"""Most names of recordings that are printed in a line."""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -186,4 +194,68 @@ def compare(args: argparse.Namespace) -> int:
     Raises:
         ValueError, OSError: if the results cannot be compared, or a condition is not valid.
     """
-    raise NotImplementedError
+    from panoptic_ros.suite.compare import compare_suites, read_suite_run
+    from panoptic_ros.suite.conditions import parse_condition
+
+    conditions = [parse_condition(text) for text in args.fail_if]
+    check_output(args, 'output', COMPARISON)
+    comparison = compare_suites(read_suite_run(args.a), read_suite_run(args.b))
+    _print(comparison)
+    if args.output:
+        from panoptic_ros.pages.page import require_jinja
+        from panoptic_ros.suite.page import write_comparison_page
+
+        require_jinja('the page of a comparison')
+        args.output.mkdir(parents=True, exist_ok=True)
+        write_json(comparison.to_dict(), args.output / 'compare.json')
+        write_comparison_page(args.output / 'compare.html', comparison)
+        what = f'{counted(len(comparison.paired), "recording")} compared'
+        report_saved(what, args.output, names=COMPARISON.names)
+    values = comparison.values()
+    failed = [condition for condition in conditions if condition.holds(values)]
+    for condition in failed:
+        print(f'failed: {condition}, as {condition.figure} is {values[condition.figure]:.3g}')
+    return FAILED if failed else 0
+
+
+def _print(comparison: SuiteComparison) -> None:
+    """Print the table of a comparison."""
+    from rich.table import Table
+
+    from panoptic_ros.replay.bootstrap import LEVEL
+
+    console = table_console(markup=False, highlight=False)
+    for side, run in zip('AB', comparison.runs, strict=True):
+        model, latency = run.summary['model'], run.summary['timing']['latency_ms']
+        console.print(
+            f'{side} {run.folder}: model {model["name"]} ({model["file"]}, {model["hash"]}), '
+            f'{counted(len(run.rows), "recording")} with scores, {run.failed} failed, latency '
+            f'p50 {_text(latency["p50"])} ms, p95 {_text(latency["p95"])} ms',
+            soft_wrap=True,
+        )
+    table = Table(title=f'{counted(len(comparison.paired), "recording")} in both')
+    for column in ('', 'A', 'B', 'B - A', f'{100 * LEVEL:.0f} % interval', 'corrected p', ''):
+        table.add_column(column, justify='right' if column else 'left')
+    for figure in comparison.figures:
+        table.add_row(
+            figure.key,
+            _text(figure.a),
+            _text(figure.b),
+            _text(figure.difference, '+'),
+            ' to '.join(_text(value, '+') for value in figure.interval or ()) or '-',
+            '-' if figure.p is None else f'{figure.p:.3f}',
+            figure.verdict,
+            style='bold' if figure.verdict else '',
+        )
+    console.print(table)
+    for names, what in (
+        (comparison.unpaired, 'only in one run'),
+        (comparison.other_images, 'with other numbers of images'),
+    ):
+        if names:
+            shown = ', '.join(names[:SHOWN]) + (', ...' if len(names) > SHOWN else '')
+            console.print(f'{counted(len(names), "recording")} {what}: {shown}', soft_wrap=True)
+
+
+def _text(value: float | None, sign: str = '') -> str:
+    return '-' if value is None else f'{value:{sign}.1f}'

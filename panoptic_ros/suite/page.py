@@ -8,13 +8,14 @@ from urllib.parse import quote
 
 from panoptic_ros.core.files import write_bytes
 from panoptic_ros.pages.page import number, render
+from panoptic_ros.suite.compare import SuiteComparison
 from panoptic_ros.suite.merge import HEADLINE, value_of
-from panoptic_ros.suite.task import RECORDINGS, TABLE, WORST
+from panoptic_ros.suite.task import LINES, RECORDINGS, WORST
 
 TEMPLATES = Path(__file__).parent / 'templates'
 
 MAX_ROWS = 2000
-"""Most recordings of the page's table; those with the lowest PQ are shown, all are in TABLE."""
+"""Most recordings of the page's table; those with the lowest PQ are shown, all are in LINES."""
 
 TITLES = {
     'pq': 'PQ',
@@ -45,7 +46,7 @@ def write_page(path: Path, summary: Mapping[str, Any], rows: Sequence[Mapping[st
         titles=TITLES,
         rows=[row for row in rows if row['name'] in names],
         left_out=len(rows) - len(shown),
-        table=TABLE,
+        lines=LINES,
         tags={name: {**tag, **_headline(tag['scores'])} for name, tag in summary['tags'].items()},
         classes=_classes(summary['scores']),
         worst=[
@@ -53,6 +54,23 @@ def write_page(path: Path, summary: Mapping[str, Any], rows: Sequence[Mapping[st
             for frame in summary['worst']
         ],
         report=lambda name: quote(f'{RECORDINGS}/{name}/report.html'),
+    )
+    write_bytes(page, path)
+
+
+def write_comparison_page(path: Path, comparison: SuiteComparison) -> None:
+    """Write the page of a comparison."""
+    page = render(
+        TEMPLATES,
+        'suite_compare.html.j2',
+        comparison=comparison,
+        values=comparison.to_dict(),
+        groups=[
+            ('All', [f for f in comparison.figures if not f.tag and not f.class_name]),
+            ('Tags', [f for f in comparison.figures if f.tag]),
+            ('Classes', [f for f in comparison.figures if f.class_name]),
+        ],
+        titles=TITLES,
     )
     write_bytes(page, path)
 

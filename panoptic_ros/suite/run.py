@@ -1,13 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
 """Run of a suite: every recording replayed, results merged, tables and page written."""
 
+import json
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.core.files import write_json
+from panoptic_ros.core.files import write_bytes, write_json
 from panoptic_ros.core.model_file import file_hash, read_info
 from panoptic_ros.core.progress import LINE_EVERY_S, Progress
 from panoptic_ros.core.resources import default_model
@@ -21,7 +22,7 @@ from panoptic_ros.suite.merge import merge_outcomes
 from panoptic_ros.suite.page import write_page
 from panoptic_ros.suite.suite_file import Suite
 from panoptic_ros.suite.table import write_table
-from panoptic_ros.suite.task import DONE, FAILED, LOG, PAGE, SETTINGS, SUMMARY, TABLE, Task
+from panoptic_ros.suite.task import DONE, FAILED, LINES, LOG, PAGE, SETTINGS, SUMMARY, TABLE, Task
 from panoptic_ros.suite.task import read_outcome as read
 from panoptic_ros.suite.worker import write_outcome
 
@@ -78,6 +79,8 @@ def run_suite(
         with _progress(results / LOG, len(tasks), len(tasks) - len(waiting)) as progress:
             _execute(waiting, execute, needs, progress)
         summary, rows = merge_outcomes(settings | {'model': _describe(model, info.name)}, tasks)
+        lines = ''.join(f'{json.dumps(row, allow_nan=False)}\n' for row in rows)
+        write_bytes(lines.encode(), results / LINES)
         write_table(rows, results / TABLE)
         write_page(results / PAGE, summary, rows)
         write_json(summary, results / SUMMARY)

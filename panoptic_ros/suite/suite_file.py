@@ -81,14 +81,16 @@ def read_suite(path: Path) -> Suite:
         if not recordings:
             raise ValueError('recordings must name at least one')
         _require_unique(recordings)
+        values: dict[str, Any] = {
+            key: folder / Path(text(document, key)).expanduser()
+            for key in ('model', 'config')
+            if key in document
+        }
+        values |= {key: read(document, key) for key, read in _NUMBERS.items() if key in document}
         return Suite(
             text(document, 'name') if 'name' in document else path.stem,
             tuple(recordings),
-            *(
-                folder / Path(text(document, key)).expanduser() if key in document else None
-                for key in ('model', 'config')
-            ),
-            **{key: read(document, key) for key, read in _NUMBERS.items() if key in document},
+            **values,
         )
     except ValueError as error:
         raise ValueError(f'{path}: {error}') from None

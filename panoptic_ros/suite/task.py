@@ -12,7 +12,10 @@ from panoptic_ros.suite.suite_file import Recording
 SETTINGS = 'suite.json'
 """File in the results that says which suite they are of."""
 
-SUMMARY, TABLE, PAGE, LOG = 'summary.json', 'recordings.parquet', 'index.html', 'progress.log'
+SUMMARY, PAGE, LOG = 'summary.json', 'index.html', 'progress.log'
+LINES, TABLE = 'recordings.jsonl', 'recordings.parquet'
+"""A row for each recording, as lines of JSON and as Parquet."""
+
 RECORDINGS, OUTCOMES, WORST, FETCHED = 'recordings', 'outcomes', 'worst', 'fetched'
 """Folders: results of `replay`, an `Outcome` and the worst frames of each recording, and local
 copies while they are used."""
