@@ -63,7 +63,7 @@ setup(
         'ros': ROS_JAZZY,
         'bag': ['rosbags>=0.11'],
         'report': ['matplotlib>=3.6', 'jinja2>=3.0'],
-        'fleet': ['ray>=2.50', 'pyarrow>=20', 'fsspec>=2025.3'],
+        'fleet': ['ray>=2.60', 'pyarrow>=22', 'fsspec>=2025.3'],
         'rerun': ['rerun-sdk>=0.41'],
         'train': [
             'torch>=2.6',

@@ -45,6 +45,7 @@ class Session:
         ground_truths: Sequence[str],
         part: tuple[float, float | None, int] = (0.0, None, 1),
         threads: int | None = None,
+        on_cpu: bool = False,
     ) -> None:
         """Open the recording, the model and the ground truth.
 
@@ -56,6 +57,7 @@ class Session:
             ground_truths: topics or folders, with `camera=` before them for several cameras.
             part: start in seconds, duration in seconds or None, and stride.
             threads: CPU threads of the network; None is one per core.
+            on_cpu: whether the device `auto` of the parameters is the CPU, also beside a GPU.
 
         Raises:
             FileNotFoundError: if a file or folder does not exist.
@@ -66,6 +68,8 @@ class Session:
         self.settings = read_parameters(parameter_file)
         if model is not None:
             self.settings['model'] = str(model)
+        if on_cpu and self.settings['device'] == 'auto':
+            self.settings['device'] = 'cpu'
         recording = open_recording(bag)
         gt_names = dict(_split_gt(text, len(ground_truths) > 1) for text in ground_truths)
         self.loaded: LoadedModel = load_model(self.settings, threads=threads)

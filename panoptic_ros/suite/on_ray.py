@@ -1,6 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Execution of tasks on a Ray cluster, or on a Ray of this machine alone."""
 
+import os
+import re
+import socket
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +16,9 @@ from panoptic_ros.suite.worker import replay_recording
 AHEAD = 2
 """Tasks that are submitted for each that the cluster can run, so that a free worker finds one."""
 
+CONNECT_S = 10.0
+"""Longest time that a connection to a cluster may take, s."""
+
 WAIT_S = 10.0
 """Time after which the size of the cluster is looked up again, s."""
 
@@ -24,14 +30,16 @@ def _connected(address: str) -> Iterator[None]:
         import ray
     except ImportError as error:
         raise ValueError(f'--ray needs ray ({error}): pip install "panoptic_ros[fleet]"') from None
-    options = {'include_dashboard': False} if address == 'local' else {}
+    if address not in ('auto', 'local'):
+        _require_reachable(address)
+    options = {}
+    if address == 'local':
+        os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')  # nothing is sent from here
+        options = {'include_dashboard': False}
     try:
         ray.init(address, log_to_driver=False, logging_level='error', **options)
     except (ConnectionError, RuntimeError, ValueError, AssertionError) as error:
-        raise ValueError(
-            f'--ray {address}: no cluster is reached ({one_line(error)}); start one with '
-            '`ray start --head`, or use --ray local'
-        ) from None
+        raise _not_reached(address, error) from None
     try:
         yield
     finally:
@@ -85,6 +93,24 @@ def _execute(tasks: Iterable[Task], needs: Needs) -> Iterator[Ended]:
             except RayError:  # lost more often than it is repeated
                 result = None
             yield running.pop(reference), result
+
+
+def _require_reachable(address: str) -> None:
+    """Check that something listens at an address; Ray would try for many minutes."""
+    match = re.fullmatch(r'(?:ray://)?\[?([^\[\]/]+)\]?:(\d{1,5})', address)
+    if not match:
+        raise ValueError(f'--ray must be auto, local or HOST:PORT, got {one_line(address)!r}')
+    try:
+        socket.create_connection((match[1], int(match[2])), CONNECT_S).close()
+    except (OSError, OverflowError) as error:
+        raise _not_reached(address, error) from None
+
+
+def _not_reached(address: str, error: Exception) -> ValueError:
+    return ValueError(
+        f'--ray {address}: no cluster is reached ({one_line(error)}); start one with '
+        '`ray start --head`, or use --ray local'
+    )
 
 
 def _slots(needs: Needs) -> int:

@@ -50,6 +50,11 @@ def run_suite(
     parameters = read_parameters(suite.config)
     model = suite.model or (Path(parameters['model'] or default_model()).expanduser())
     info, model_hash = read_info(model), file_hash(model)
+    device = parameters['device']
+    if device.startswith('cuda') and not suite.gpus:
+        raise ValueError(
+            f'the parameters name the device {device}, and the suite has gpus: 0; give gpus: 1'
+        )
     mode = 'lock-step' if rate is None else f'live at {rate:g} times the speed'
     settings = {
         'suite': suite.name,
@@ -68,6 +73,7 @@ def run_suite(
                 model_hash,
                 str(suite.config or ''),
                 suite.cpus,
+                not suite.gpus,
                 rate,
                 suite.fetch_gb,
                 str(results),

@@ -36,6 +36,9 @@ class Task:
     """Path of the parameter file; empty for none."""
 
     threads: int
+    on_cpu: bool
+    """Whether no GPU is used."""
+
     rate: float | None
     """Speed at which the recording is also played to the running node; None does not."""
 

@@ -93,6 +93,7 @@ def _replay(task: Task) -> dict[str, Any]:
             task.recording.cameras,
             task.recording.ground_truth,
             threads=task.threads,
+            on_cpu=task.on_cpu,
         )
         if session.loaded.file_hash != task.model_hash:
             raise ValueError(

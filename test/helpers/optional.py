@@ -28,6 +28,7 @@ OPTIONAL = {
     'tensorrt_rtx': 'test',
     'nav_msgs': 'test',
     'rerun': 'rerun',
+    **dict.fromkeys(('ray', 'pyarrow', 'fsspec'), 'fleet'),
     **dict.fromkeys(
         (
             'rclpy',

@@ -17,7 +17,7 @@ NEEDS = Needs(1, 0.0, 0.5)
 
 
 def task(name: str, folder: Path) -> Task:
-    return Task(Recording(name, '/nowhere'), '', '', '', 1, None, 1.0, str(folder))
+    return Task(Recording(name, '/nowhere'), '', '', '', 1, True, None, 1.0, str(folder))
 
 
 def touch(values):

@@ -184,6 +184,7 @@ class TestWorker:
             'model_hash': '0' * 12,
             'config': '',
             'threads': 1,
+            'on_cpu': True,
             'rate': None,
             'fetch_gb': 1.0,
             'results': str(tmp_path),
