@@ -9,16 +9,18 @@ from heapq import nlargest
 from typing import Any
 
 from panoptic_ros.core.documents import read_json
+from panoptic_ros.metrics.base import none_for_nan
 from panoptic_ros.replay.counts import COUNTS, scores_of
 from panoptic_ros.replay.scores import ReplayScores
 from panoptic_ros.suite.latency import percentile
+from panoptic_ros.suite.linear_counts import HEADLINE, figures_of, linear_counts
 from panoptic_ros.suite.provenance import describe_software
 from panoptic_ros.suite.task import DONE, Task, read_outcome
 
 WORST_SHOWN = 12
 """Worst frames of a suite that are kept."""
 
-HEADLINE = {
+PLACES = {
     'pq': ('panoptic', 'all', 'pq'),
     'miou': ('semantic', 'miou'),
     'stq': ('video', 'all', 'stq'),
@@ -172,7 +174,7 @@ def _row(
     is_done = outcome is not None and outcome['status'] == DONE and not problem
     summary = outcome['summary'] if outcome and is_done else {}
     timing = (outcome or {}).get('timing', {})
-    values = scores.to_dict() if scores else None
+    figures = figures_of(linear_counts(scores), scores.labels.names) if scores else {}
     frames, drops = summary.get('frames', {}), _drops(summary)
     return {
         'name': task.name,
@@ -181,7 +183,8 @@ def _row(
         'error': problem,
         **{name: frames.get(name) for name in FRAMES},
         'scored': scores.frames if scores else None,
-        **{name: value_of(values, place) for name, place in HEADLINE.items()},
+        **{name: none_for_nan(float(figures[name])) if figures else None for name in HEADLINE},
+        'id_switches': int(scores.video.tracks.switched.sum()) if scores else None,
         'tracks': summary['tracks']['confirmed'] if summary else None,
         **{name: drops.get(name) for name in DROPS},
         **{

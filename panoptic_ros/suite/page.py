@@ -9,7 +9,7 @@ from urllib.parse import quote
 from panoptic_ros.core.files import write_bytes
 from panoptic_ros.pages.page import number, render
 from panoptic_ros.suite.compare import SuiteComparison
-from panoptic_ros.suite.merge import HEADLINE, value_of
+from panoptic_ros.suite.merge import PLACES, value_of
 from panoptic_ros.suite.task import LINES, RECORDINGS, WORST
 
 TEMPLATES = Path(__file__).parent / 'templates'
@@ -81,7 +81,7 @@ def _rank(row: Mapping[str, Any]) -> tuple[bool, float]:
 
 
 def _headline(scores: Mapping[str, Any] | None) -> dict[str, Any]:
-    return {name: value_of(scores, place) for name, place in HEADLINE.items()}
+    return {name: value_of(scores, place) for name, place in PLACES.items()}
 
 
 def _cards(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:

@@ -20,8 +20,7 @@ from panoptic_ros.replay.scores import ReplayScores
 from panoptic_ros.suite.compare import compare_suites, read_suite_run
 from panoptic_ros.suite.conditions import parse_condition
 from panoptic_ros.suite.linear_counts import HEADLINE, figures_of, linear_counts
-from panoptic_ros.suite.merge import HEADLINE as PLACES
-from panoptic_ros.suite.merge import value_of
+from panoptic_ros.suite.merge import PLACES, value_of
 from panoptic_ros.suite.resample import draw_sums, holm, p_value
 
 

@@ -20,10 +20,13 @@ from tiny_model import ANIMALS
 from panoptic_ros.core.documents import read_json
 from panoptic_ros.replay.counts import scores_of
 from panoptic_ros.suite import worker
+from panoptic_ros.suite.merge import PLACES, value_of
 
 
 def test_each_recording_has_the_results_of_a_replay(drives, finished, tmp_path):
-    flags = ('--model', drives / 'tiny.onnx', '--gt', GT_TOPIC)
+    config = tmp_path / 'node.yaml'  # a suite with `gpus: 0` uses none
+    config.write_text('/**: {ros__parameters: {device: cpu}}')
+    flags = ('--model', drives / 'tiny.onnx', '--gt', GT_TOPIC, '--config', config)
     assert replay(drives / 'pausing', *flags, '-o', tmp_path / 'pausing') == 0
     assert same_results(tmp_path / 'pausing', finished / 'recordings' / 'pausing')
 
@@ -51,6 +54,10 @@ def test_scores_are_those_of_merged_counts(finished):
     assert summary['tags']['pause']['scores']['video']['all']['id_switches'] == 2
     assert summary['frames'] == {'replayed': 23, 'good': 23, 'bad': 0, 'lost': 0}
     assert summary['recordings'] == {'all': 4, 'done': 4, 'failed': 0}
+    for row in rows_of(finished):
+        own = summary_of(finished / 'recordings' / row['name'])['scores']
+        for name, place in PLACES.items():
+            assert row[name] == pytest.approx(value_of(own, place), rel=1e-9), name
     # Merged counts differ from the mean of the recordings' scores.
     means = [row['idf1'] for row in rows_of(finished)]
     assert summary['scores']['video']['all']['idf1'] != pytest.approx(sum(means) / 4, abs=0.5)
@@ -143,6 +150,16 @@ def test_a_killed_run_resumes_with_equal_figures(drives, finished, tmp_path, slo
     found, expected = figures(out), figures(finished)
     for name in ('sunny_1', 'sunny_2'):  # the models differ by name and work only
         assert found[name][:2] == expected[name][:2]
+
+
+def test_a_gpu_that_the_suite_does_not_ask_for_is_refused(drives, tmp_path, capsys):
+    (tmp_path / 'node.yaml').write_text('/**: {ros__parameters: {device: "cuda:0"}}')
+    entries = [{'path': str(drives / 'rainy')}]
+    keys = {'model': str(drives / 'tiny.onnx'), 'config': 'node.yaml'}
+    suite = write_suite(tmp_path / 'suite.yaml', entries, **keys)
+    assert run_suite(suite, '-o', tmp_path / 'out') == 2
+    assert 'the parameters name the device cuda:0, and the suite' in capsys.readouterr().err
+    assert not (tmp_path / 'out').exists()
 
 
 def test_results_of_another_suite_are_kept(drives, finished, tmp_path, capsys):
