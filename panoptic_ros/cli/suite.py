@@ -103,7 +103,7 @@ def _add_compare(topics: Any) -> None:
         help='compare the results of two runs of suites',
         description='Compares two results of `suite run` on the recordings that both have, with '
         'bootstrap intervals over recordings. Regressions are marked after a correction for the '
-        'number of figures (Holm).',
+        'number of figures (Holm; figures of all recordings, of tags and of classes apart).',
         epilog='examples:\n'
         '  panoptic suite compare release_1/ release_2/\n'
         '  panoptic suite compare release_1/ release_2/ --fail-if "pq < -0.5" \\\n'

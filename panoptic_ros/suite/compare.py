@@ -12,16 +12,18 @@ from panoptic_ros.core.documents import parse_json, read_json
 from panoptic_ros.replay.bootstrap import LEVEL, interval
 from panoptic_ros.replay.counts import COUNTS, scores_of
 from panoptic_ros.suite.linear_counts import HEADLINE, Floats, figures_of, linear_counts
-from panoptic_ros.suite.resample import draw_sums, holm, p_value
+from panoptic_ros.suite.resample import bootstrap, holm, p_value, swap_sides
 from panoptic_ros.suite.task import LINES, RECORDINGS, SUMMARY
 
 MIN_RECORDINGS = 5
 """With fewer recordings the variance of a difference cannot be estimated."""
 
+FAMILIES = ('all', 'tags', 'classes')
+
 DRAWS = 10_000
 DRAWS_PER_FIGURE = 50
-"""Draws are at least this many times the figures, so that the smallest p-value can be below
-(1 - LEVEL) / figures, as Holm's correction requires of a change."""
+"""Draws are at least this many times the figures of a family, so that the smallest p-value can be
+below (1 - LEVEL) / figures, as Holm's correction requires of a change."""
 
 
 @dataclass(frozen=True)
@@ -55,13 +57,18 @@ class Figure(NamedTuple):
     """Interval of B - A at LEVEL, not corrected; None with too few recordings."""
 
     p: float | None = None
-    """p-value, corrected for the number of figures."""
+    """p-value of the randomisation test, corrected for the number in the family."""
 
     @property
     def key(self) -> str:
         """Name in conditions: `pq`, `pq:<class>` or `pq@<tag>`."""
         mark = ':' if self.class_name else '@' if self.tag else ''
         return f'{self.score}{mark}{self.class_name or self.tag}'
+
+    @property
+    def family(self) -> str:
+        """Figures among which p-values are corrected: those of one of FAMILIES."""
+        return 'classes' if self.class_name else 'tags' if self.tag else 'all'
 
     @property
     def difference(self) -> float | None:
@@ -126,7 +133,7 @@ class SuiteComparison:
             'unpaired': list(self.unpaired),
             'other_images': list(self.other_images),
             'level': LEVEL,
-            'correction': 'Holm, over all figures',
+            'correction': 'Holm, over the figures of each family',
             'regressions': self.values()['regressions'],
             'figures': [figure.to_dict() for figure in self.figures],
         }
@@ -163,8 +170,9 @@ def read_suite_run(folder: Path) -> SuiteRun:
 def compare_suites(a: SuiteRun, b: SuiteRun) -> SuiteComparison:
     """Compare two runs on the recordings that were replayed and scored in both.
 
-    Each draw of the bootstrap takes recordings with replacement, the same for both runs, and
-    computes the scores of their added counts. Tags are those of B.
+    Scores are computed from added counts. For intervals, recordings are drawn with replacement,
+    the same for both runs. For p-values, results of each recording are swapped between the runs
+    or not. Tags are those of B.
 
     Raises:
         ValueError: if no recording is in both, or the classes differ.
@@ -180,7 +188,7 @@ def compare_suites(a: SuiteRun, b: SuiteRun) -> SuiteComparison:
     tags = sorted({tag for name in paired for tag in b.rows[name]['tags']})
     members = {tag: [i for i, n in enumerate(paired) if tag in b.rows[n]['tags']] for tag in tags}
     groups = {'': list(range(len(paired))), **members}
-    draws = max(DRAWS, DRAWS_PER_FIGURE * (len(HEADLINE) * len(groups) + len(names)))
+    draws = max(DRAWS, DRAWS_PER_FIGURE * max(len(HEADLINE) * len(tags), len(names)))
     figures = [
         figure
         for tag, places in groups.items()
@@ -228,9 +236,12 @@ def _figures(
     """Return the figures of a group of recordings; p-values are not yet corrected."""
     recordings = len(counts['panoptic'])
     total = figures_of({name: table.sum(axis=0) for name, table in counts.items()}, names)
-    drawn: Mapping[str, Floats] = {}
-    if recordings >= MIN_RECORDINGS:
-        drawn = draw_sums(counts, draws, lambda sums: figures_of(sums, names))
+    drawn, swapped = (
+        draw(counts, draws, lambda sums: figures_of(sums, names))
+        if recordings >= MIN_RECORDINGS
+        else {}
+        for draw in (bootstrap, swap_sides)
+    )
     figures = []
     for key, values in total.items():
         if np.isnan(values).all() or (tag and key not in HEADLINE):
@@ -238,15 +249,19 @@ def _figures(
         a, b = (None if np.isnan(value) else float(value) for value in values)
         score, _, class_name = key.partition(':')
         figure = Figure(score, class_name, tag, recordings, a, b)
-        if key in drawn and (bounds := interval(drawn[key])):
-            figure = figure._replace(interval=bounds, p=p_value(drawn[key]))
+        if key in drawn and figure.difference is not None:
+            figure = figure._replace(
+                interval=interval(drawn[key]), p=p_value(figure.difference, swapped[key])
+            )
         figures.append(figure)
     return figures
 
 
 def _corrected(figures: Sequence[Figure]) -> list[Figure]:
-    tested = [figure for figure in figures if figure.p is not None]
-    adjusted = iter(holm([figure.p or 0.0 for figure in tested]))
-    return [
-        figure if figure.p is None else figure._replace(p=next(adjusted)) for figure in figures
-    ]
+    """Return the figures with p-values that are corrected for the number in their family."""
+    corrected = list(figures)
+    for family in {figure.family for figure in figures}:
+        places = [i for i, one in enumerate(figures) if one.family == family and one.p is not None]
+        for i, p in zip(places, holm([figures[i].p or 0.0 for i in places]), strict=True):
+            corrected[i] = figures[i]._replace(p=p)
+    return corrected

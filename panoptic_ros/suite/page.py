@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from panoptic_ros.core.files import write_bytes
 from panoptic_ros.pages.page import number, render
-from panoptic_ros.suite.compare import SuiteComparison
+from panoptic_ros.suite.compare import FAMILIES, SuiteComparison
 from panoptic_ros.suite.merge import PLACES, value_of
 from panoptic_ros.suite.task import LINES, RECORDINGS, WORST
 
@@ -66,9 +66,8 @@ def write_comparison_page(path: Path, comparison: SuiteComparison) -> None:
         comparison=comparison,
         values=comparison.to_dict(),
         groups=[
-            ('All', [f for f in comparison.figures if not f.tag and not f.class_name]),
-            ('Tags', [f for f in comparison.figures if f.tag]),
-            ('Classes', [f for f in comparison.figures if f.class_name]),
+            (family.capitalize(), [f for f in comparison.figures if f.family == family])
+            for family in FAMILIES
         ],
         titles=TITLES,
     )

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Paired bootstrap over recordings, and a correction for many comparisons."""
+"""Paired bootstrap and randomisation test over recordings, corrected for many comparisons."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -7,54 +7,82 @@ import numpy as np
 import numpy.typing as npt
 
 Floats = npt.NDArray[np.float64]
+Counts = Mapping[str, Floats]
+"""Sums of each recording, (R, 2, ...) for both sides, or of draws."""
+
+Figures = Callable[[Counts], Mapping[str, Floats]]
+"""Computes figures (N, 2) from summed counts (N, 2, ...)."""
 
 SEED = 0
 CHUNK = 4_000_000
 """Largest number of weights in memory."""
 
+TOLERANCE = 1e-9
+"""Differences that are this close are equal apart from rounding, percent."""
 
-def draw_sums(
-    counts: Mapping[str, Floats],
-    draws: int,
-    figures: Callable[[Mapping[str, Floats]], Mapping[str, Floats]],
-) -> dict[str, Floats]:
+
+def bootstrap(counts: Counts, draws: int, figures: Figures) -> dict[str, Floats]:
     """Return figures of random draws of recordings, with replacement; both sides draw the same.
 
-    Args:
-        counts: sums of each recording, (R, 2, ...) for both sides.
-        draws: D.
-        figures: computes figures (N, 2) from summed counts (N, 2, ...).
+    Returns:
+        Each figure, (draws, 2).
+    """
+
+    def weigh(random: np.random.Generator, size: int, recordings: int) -> Floats:
+        chances = np.full(recordings, 1 / recordings)
+        return random.multinomial(recordings, chances, size).astype(float)
+
+    return _draw(counts, draws, figures, weigh)
+
+
+def swap_sides(counts: Counts, draws: int, figures: Figures) -> dict[str, Floats]:
+    """Return figures after the sides of each recording were swapped or not, at random.
+
+    If the sides do not differ, a difference is as likely after a swap as before.
 
     Returns:
-        Each figure, (D, 2).
+        Each figure, (draws, 2).
     """
+    both = {name: np.concatenate([table, table[:, ::-1]]) for name, table in counts.items()}
+
+    def weigh(random: np.random.Generator, size: int, recordings: int) -> Floats:
+        swapped = random.integers(0, 2, (size, recordings // 2)).astype(float)
+        return np.concatenate([1 - swapped, swapped], axis=1)
+
+    return _draw(both, draws, figures, weigh)
+
+
+def _draw(
+    counts: Counts,
+    draws: int,
+    figures: Figures,
+    weigh: Callable[[np.random.Generator, int, int], Floats],
+) -> dict[str, Floats]:
+    """Return figures of weighted sums over recordings."""
     recordings = len(next(iter(counts.values())))
     random = np.random.default_rng(SEED)
-    chances = np.full(recordings, 1 / recordings)
     found: dict[str, list[Floats]] = {}
     size = max(1, CHUNK // recordings)
     for start in range(0, draws, size):
-        weights = random.multinomial(recordings, chances, min(size, draws - start)).astype(float)
+        weights = weigh(random, min(size, draws - start), recordings)
         sums = {name: np.tensordot(weights, table, 1) for name, table in counts.items()}
         for name, values in figures(sums).items():
             found.setdefault(name, []).append(values)
     return {name: np.concatenate(parts) for name, parts in found.items()}
 
 
-def p_value(draws: Floats) -> float:
-    """Return the two-sided bootstrap p-value of a difference of zero.
+def p_value(difference: float, swapped: Floats) -> float:
+    """Return how likely a difference is that is at least as large, if the sides do not differ.
 
     Args:
-        draws: (D, 2) value of both sides in each draw.
+        difference: second minus first side.
+        swapped: (D, 2) of `swap_sides`. A draw without a value counts as a larger difference.
 
     Returns:
-        Twice the share of draws on the rarer side of zero, from 2 / (D + 1) to 1; 1 without
-        draws.
+        From 1 / (D + 1) to 1.
     """
-    difference = draws[:, 1] - draws[:, 0]
-    difference = difference[~np.isnan(difference)]
-    rarer = min((difference <= 0).sum(), (difference >= 0).sum())
-    return float(min(1.0, 2 * (rarer + 1) / (len(difference) + 1)))
+    smaller = np.abs(swapped[:, 1] - swapped[:, 0]) < abs(difference) - TOLERANCE
+    return float((1 + (~smaller).sum()) / (len(swapped) + 1))
 
 
 def holm(p_values: Sequence[float]) -> list[float]:

@@ -21,7 +21,7 @@ from panoptic_ros.suite.compare import compare_suites, read_suite_run
 from panoptic_ros.suite.conditions import parse_condition
 from panoptic_ros.suite.linear_counts import HEADLINE, figures_of, linear_counts
 from panoptic_ros.suite.merge import PLACES, value_of
-from panoptic_ros.suite.resample import draw_sums, holm, p_value
+from panoptic_ros.suite.resample import bootstrap, holm, p_value, swap_sides
 
 
 def clip(seed: int, wrong: float = 0.1, frames: int = 4) -> ReplayScores:
@@ -64,7 +64,7 @@ def test_draws_are_scores_of_merged_recordings():
     counts = {
         name: np.array([[one[name] for one in pair] for pair in tables]) for name in tables[0][0]
     }
-    found = draw_sums(counts, 6, lambda sums: figures_of(sums, LABELS.names))
+    found = bootstrap(counts, 6, lambda sums: figures_of(sums, LABELS.names))
     weights = np.random.default_rng(0).multinomial(4, [0.25] * 4, 6)
     for d, row in enumerate(weights):
         for side in range(2):
@@ -77,9 +77,9 @@ def test_draws_are_scores_of_merged_recordings():
 
 def test_draws_in_parts_are_those_in_one(monkeypatch):
     counts = {'x': np.arange(20.0).reshape(10, 2)}
-    whole = draw_sums(counts, 50, lambda sums: sums)['x']
+    whole = bootstrap(counts, 50, lambda sums: sums)['x']
     monkeypatch.setattr('panoptic_ros.suite.resample.CHUNK', 70)
-    parts = draw_sums(counts, 50, lambda sums: sums)['x']
+    parts = bootstrap(counts, 50, lambda sums: sums)['x']
     assert whole.shape == (50, 2) and np.array_equal(whole, parts)
 
 
@@ -89,23 +89,58 @@ def test_intervals_hold_the_true_difference_as_often_as_they_say():
     for _ in range(400):
         base = random.normal(50, 5, 30)
         worse = base - 1 + random.normal(0, 2, 30)
-        draws = draw_sums({'x': np.stack([base, worse], 1)}, 400, lambda s: {'x': s['x'] / 30})
+        draws = bootstrap({'x': np.stack([base, worse], 1)}, 400, lambda s: {'x': s['x'] / 30})
         low, high = interval(draws['x'])
         hits += low <= -1 <= high
-        null = draw_sums({'x': np.stack([base, worse + 1], 1)}, 400, lambda sums: sums)
-        alarms += p_value(null['x']) < 0.05
+        sides = np.stack([base, worse + 1], 1)
+        swapped = swap_sides({'x': sides}, 400, lambda sums: sums)['x']
+        alarms += p_value(np.diff(sides.sum(axis=0))[0], swapped) < 0.05
     assert 0.90 < hits / 400 < 0.98
-    assert 0.02 < alarms / 400 < 0.10
+    assert 0.02 < alarms / 400 < 0.08
 
 
-def test_p_values_of_one_sided_draws():
-    draws = np.zeros((99, 2))
-    assert p_value(draws) == 1
-    draws[:, 1] = -1
-    assert p_value(draws) == pytest.approx(2 / 100)
-    draws[:4, 1] = 1
-    assert p_value(draws) == pytest.approx(2 * 5 / 100)
-    assert p_value(np.full((5, 2), np.nan)) == 1
+def test_p_values_are_those_of_all_swaps():
+    """Against every one of the 64 ways to swap the sides of six recordings."""
+    random = np.random.default_rng(4)
+    sides = random.normal((50, 51), 1, (6, 2))
+    difference = np.diff(sides.sum(axis=0))[0]
+    all_swaps = [
+        sum(row[1] - row[0] if way >> i & 1 else row[0] - row[1] for i, row in enumerate(sides))
+        for way in range(64)
+    ]
+    exact = np.mean(np.abs(all_swaps) >= abs(difference) - 1e-9)
+    swapped = swap_sides({'x': sides}, 20_000, lambda sums: sums)['x']
+    assert p_value(difference, swapped) == pytest.approx(exact, abs=0.01)
+    assert 0.01 < exact < 0.5
+
+
+def test_swaps_are_scores_of_merged_recordings():
+    clips = [[clip(seed, wrong, frames=2) for wrong in (0.05, 0.12)] for seed in range(3)]
+    tables = [[linear_counts(scores) for scores in pair] for pair in clips]
+    counts = {
+        name: np.array([[one[name] for one in pair] for pair in tables]) for name in tables[0][0]
+    }
+    found = swap_sides(counts, 6, lambda sums: figures_of(sums, LABELS.names))
+    for d, row in enumerate(np.random.default_rng(0).integers(0, 2, (6, 3))):
+        for side in range(2):
+            total = ReplayScores(LABELS)
+            for pair, swap in zip(clips, row, strict=True):
+                total.merge(pair[side ^ swap])
+            same({name: draws[d, side] for name, draws in found.items()}, computed(total))
+
+
+@pytest.mark.parametrize(
+    ('difference', 'draws', 'expected'),
+    [
+        (0.0, [0.0] * 99, 1.0),
+        (5.0, [0.0] * 99, 0.01),
+        (-5.0, [5.0] * 4 + [0.0] * 95, 0.05),  # either sign
+        (5.0, [np.nan] * 99, 1.0),
+    ],
+)
+def test_p_values_of_some_draws(difference, draws, expected):
+    swapped = np.stack([np.zeros(len(draws)), draws], 1)
+    assert p_value(difference, swapped) == pytest.approx(expected)
 
 
 def test_holm_is_its_definition():
@@ -152,7 +187,7 @@ def write_run(folder: Path, clips: dict[str, ReplayScores], tags=(), **keys) -> 
 def runs(tmp_path_factory):
     """A run, and one that is worse on recordings by night only."""
     folder = tmp_path_factory.mktemp('runs')
-    names = [f'{time}_{i}' for time in ('day', 'night') for i in range(8)]
+    names = [f'{time}_{i}' for time in ('day', 'night') for i in range(12)]
     a = {name: clip(i) for i, name in enumerate(names)}
     b = {n: clip(i, 0.1 if n[0] == 'd' else 0.17) for i, n in enumerate(names)}
     return [
@@ -166,10 +201,12 @@ def test_regressions_are_found_where_they_are(runs):
     assert found['pq@night'].verdict == 'regression' and found['pq@night'].difference < -1
     assert found['pq@night'].interval[0] < found['pq@night'].difference < 0
     assert found['pq@day'].difference == 0 and not found['pq@day'].verdict
-    assert found['pq@day'].p == 1 and found['pq'].recordings == 16
+    assert found['pq@day'].p == 1 and found['pq'].recordings == 24
     assert found['pq@_7'].interval is None  # two recordings
     assert {'pq:ball', 'pq:floor', 'hota', 'idf1@night'} <= found.keys()
     assert not any(key.startswith('pq:') and '@' in key for key in found)
+    # A figure is corrected for those of its own table only.
+    assert found['pq'].p <= 6 * 0.001 and found['pq:ball'].p <= 4 * 0.001
     back = {f.key: f for f in compare_suites(*map(read_suite_run, runs[::-1])).figures}
     assert back['pq@night'].verdict == 'improvement'
     assert back['pq@night'].difference == pytest.approx(-found['pq@night'].difference)
@@ -177,7 +214,7 @@ def test_regressions_are_found_where_they_are(runs):
 
 def test_figures_are_those_of_merged_counts(runs):
     total = ReplayScores(LABELS)
-    for i in range(16):
+    for i in range(24):
         total.merge(clip(i))
     found = {f.key: f.a for f in compare_suites(*map(read_suite_run, runs)).figures}
     for name, value in computed(total).items():
@@ -206,7 +243,7 @@ def test_conditions_set_the_exit_status(runs, capsys, conditions, status):
     assert compare(*runs, *words) == status
     output = capsys.readouterr().out
     assert output.count('failed: ') == status and 'regression' in output
-    assert '16 recordings in both' in output and '16 recordings with scores, 1 failed' in output
+    assert '24 recordings in both' in output and '24 recordings with scores, 1 failed' in output
 
 
 @pytest.mark.parametrize(
@@ -284,7 +321,7 @@ def test_the_page_has_every_figure(runs, tmp_path):
     assert values['regressions'] > 0 and values['correction'].startswith('Holm')
     text = (tmp_path / 'out' / 'compare.html').read_text()
     assert len(re.findall(r'<tr class="regression">', text)) == values['regressions']
-    assert text.count('<td>16</td>') == 6 + 4 and 'http' not in text.replace('http-equiv', '')
+    assert text.count('<td>24</td>') == 6 + 4 and 'http' not in text.replace('http-equiv', '')
     (tmp_path / 'foreign').mkdir()
     (tmp_path / 'foreign' / 'compare.json').write_text('{}')
     assert compare(*runs, '-o', tmp_path / 'foreign') == 2
