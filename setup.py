@@ -39,6 +39,7 @@ setup(
             'mining/templates/*',
             'pages/templates/*',
             'replay/templates/*',
+            'suite/templates/*',
         ],
         'panoptic_training': [
             'py.typed',
@@ -69,6 +70,7 @@ setup(
         'ros': ROS_JAZZY,
         'bag': ['rosbags>=0.11'],
         'report': ['matplotlib>=3.6', 'jinja2>=3.0'],
+        'fleet': ['ray>=2.60', 'pyarrow>=22', 'fsspec>=2025.3'],
         'rerun': ['rerun-sdk>=0.41'],
         'train': [
             'torch>=2.6',

@@ -32,6 +32,7 @@ COMMANDS = (
     'benchmark',
     'replay',
     'mine',
+    'suite',
     'demo',
     'list',
     'doctor',

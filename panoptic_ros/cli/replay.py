@@ -28,7 +28,7 @@ def add_parser(subparsers: Any) -> None:
         help='run a recorded bag through the pipeline; results bag, scores, report',
         description='Processes every image of a bag (rosbag2, ROS 1), a video or a folder of '
         "images in order with\nthe node's own pipeline, without ROS. Writes report.html, "
-        'summary.json, frames.jsonl (a line\nper image), overlay.mp4 and bag/ (mcap) '
+        'summary.json, frames.jsonl (a line\nper image), counts.json, overlay.mp4 and bag/ (mcap) '
         "with the node's topics. The results do not depend on\nthe load of the machine; "
         'an interrupted replay resumes.',
         epilog='examples:\n'
@@ -192,9 +192,9 @@ def _replay(args: argparse.Namespace, rate: float) -> int:
     if args.live:
         from panoptic_ros.ros.replay_live import run_live
 
-        summary = run_live(session, args.config, args.output, rate, progress, print)
+        summary, _ = run_live(session, args.config, args.output, rate, progress, print)
     else:
-        summary = session.replay(args.output, progress, print)
+        summary, _ = session.replay(args.output, progress, print)
     return int(summary['frames']['replayed'])
 
 

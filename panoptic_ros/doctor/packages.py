@@ -17,6 +17,7 @@ EXTRAS = {
     'ros': 'the node, demo',
     'bag': 'replay, bags',
     'report': 'the report of a replay',
+    'fleet': 'suites on a Ray cluster, recordings in object stores',
     'train': 'training, evaluation, export',
     'hf': 'checkpoints of transformers',
 }

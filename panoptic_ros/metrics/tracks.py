@@ -82,7 +82,7 @@ class TrackQuality(SumMetric):
     Until the clip ends, one row per pair of overlapping segments is kept.
     """
 
-    sums = ('gt', 'pred', 'matches', 'id_matches', 'hota_matches', 'association')
+    sums = ('gt', 'pred', 'matches', 'switched', 'id_matches', 'hota_matches', 'association')
 
     def __init__(self, labels: LabelSet) -> None:
         super().__init__(labels)
@@ -92,6 +92,8 @@ class TrackQuality(SumMetric):
         """(C,) predicted segments that count, over all frames."""
         self.matches = np.zeros(len(labels), np.int64)
         """(C,) matched pairs, the true positives of CLEAR MOT."""
+        self.switched = np.zeros(len(labels), np.int64)
+        """(C,) number of id switches."""
         self.id_matches = np.zeros(len(labels), np.int64)
         """(C,) IDTP: matched pairs of the best one-to-one assignment of tracks, closed clips."""
         self.hota_matches = np.zeros((len(ALPHAS), len(labels)), np.int64)
@@ -117,6 +119,7 @@ class TrackQuality(SumMetric):
             self.matches[class_id] += 1
             old = self.last.get(gt, pred)
             if old != pred:
+                self.switched[class_id] += 1
                 gt_track, old_pred, new_pred = (key & MAX_TRACK_ID for key in (gt, old, pred))
                 self.switches.append(
                     IdSwitch(self.clips, len(self.frames), class_id, gt_track, old_pred, new_pred)
@@ -230,10 +233,10 @@ class TrackQuality(SumMetric):
             return dict.fromkeys(
                 ('idf1', 'mota', 'hota', 'deta', 'assa', 'id_switches'), float('nan')
             )
-        gt, pred, matches, id_matches = (
-            int(x[things].sum()) for x in (self.gt, self.pred, self.matches, self.id_matches)
+        gt, pred, matches, id_matches, switches = (
+            int(x[things].sum())
+            for x in (self.gt, self.pred, self.matches, self.id_matches, self.switched)
         )
-        switches = sum(bool(things[switch.class_id]) for switch in self.switches)
         tp = self.hota_matches[:, things].sum(axis=1)
         deta = 100 * tp / np.maximum(gt + pred - tp, 1)
         assa = 100 * self.association[:, things].sum(axis=1) / np.maximum(tp, 1)

@@ -48,12 +48,15 @@ class LoadedModel(NamedTuple):
         return [name for name in AT_RELOAD if settings[name] != self.settings[name]]
 
 
-def load_model(settings: Mapping[str, Any], progress: EngineBuild | None = None) -> LoadedModel:
+def load_model(
+    settings: Mapping[str, Any], progress: EngineBuild | None = None, threads: int | None = None
+) -> LoadedModel:
     """Load and warm up the model that the parameters name.
 
     Args:
         settings: the parameters' values.
         progress: filled while an engine is built.
+        threads: see `open_backend`.
 
     Raises:
         ValueError, OSError: if there is no such model file, or it cannot be read.
@@ -69,6 +72,7 @@ def load_model(settings: Mapping[str, Any], progress: EngineBuild | None = None)
         **{name: settings[name] for name in ('backend', 'device', 'precision', 'allow_cpu')},
         engine_cache_dir=Path(cache_dir).expanduser() if cache_dir else None,
         progress=progress,
+        threads=threads,
     )
     if settings['class_colors'] == 'own':
         _change_labels(predictor, own_colors=True)

@@ -73,14 +73,14 @@ def interval(draws: Floats) -> tuple[float, float] | None:
     """Return the confidence interval of the difference between the second and the first replay.
 
     Args:
-        draws: (DRAWS, 2) value of both replays in each draw.
+        draws: (D, 2) value of both replays in each draw.
 
     Returns:
         None if more than half of the draws have no value (NaN).
     """
     difference = draws[:, 1] - draws[:, 0]
     difference = difference[~np.isnan(difference)]
-    if len(difference) < DRAWS / 2:
+    if len(difference) < len(draws) / 2:
         return None
     low, high = np.quantile(difference, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     return float(low), float(high)

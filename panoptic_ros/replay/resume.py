@@ -8,12 +8,13 @@ from typing import Any
 from panoptic_ros.core.documents import read_json
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.outputs import Results
+from panoptic_ros.replay.counts import COUNTS
 
 UNFINISHED = '.unfinished'
 """Name of the folder of an unfinished replay, in the output folder."""
 
 RESULTS = Results(
-    ('report.html', 'overlay.mp4', 'bag', 'frames.jsonl', 'summary.json'),
+    ('report.html', 'overlay.mp4', 'bag', 'frames.jsonl', COUNTS, 'summary.json'),
     'summary.json',
     'settings',
 )

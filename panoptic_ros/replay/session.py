@@ -35,6 +35,7 @@ from panoptic_ros.recordings.open import open_recording
 from panoptic_ros.recordings.recording import Recording
 from panoptic_ros.replay.compare import Comparison, differing
 from panoptic_ros.replay.config import Progress, ReplayConfig
+from panoptic_ros.replay.counts import COUNTS, counts_of
 from panoptic_ros.replay.finished_run import ReplayRun
 from panoptic_ros.replay.frame_records import write_records
 from panoptic_ros.replay.ground_truth import check_gt_stamps, open_ground_truth
@@ -57,9 +58,11 @@ class Session:
         parameter_file: Path | None,
         topics: Sequence[str],
         ground_truths: Sequence[str],
-        part: tuple[float, float | None, int],
+        part: tuple[float, float | None, int] = (0.0, None, 1),
         depths: Sequence[str] = (),
         camera_infos: Sequence[str] = (),
+        threads: int | None = None,
+        on_cpu: bool = False,
     ) -> None:
         """Open the recording, the model and the ground truth.
 
@@ -73,6 +76,8 @@ class Session:
             depths: topics of depth, with `camera=` before them for several cameras; if there is
                 none for a camera, the one beside its images is used.
             camera_infos: topics of camera_info, likewise.
+            threads: CPU threads of the network; None is one per core.
+            on_cpu: whether the device `auto` of the parameters is the CPU, also beside a GPU.
 
         Raises:
             FileNotFoundError: if a file or folder does not exist.
@@ -83,9 +88,11 @@ class Session:
         self.settings = read_parameters(parameter_file)
         if model is not None:
             self.settings['model'] = str(model)
+        if on_cpu and self.settings['device'] == 'auto':
+            self.settings['device'] = 'cpu'
         recording = open_recording(bag)
         gt_names = dict(_split(text, len(ground_truths) > 1) for text in ground_truths)
-        self.loaded: LoadedModel = load_model(self.settings)
+        self.loaded: LoadedModel = load_model(self.settings, threads=threads)
         info = self.loaded.predictor.info
         check_for_model(self.settings, info)
         # Images and ground truth are read alternately, so each has a reader of its own.
@@ -149,11 +156,13 @@ class Session:
             return -(-total // self.config.stride)
         return sum(1 for _ in self.config.images())
 
-    def replay(self, output: Path, progress: Progress, log: Log) -> dict[str, Any]:
+    def replay(
+        self, output: Path, progress: Progress, log: Log
+    ) -> tuple[dict[str, Any], ReplayResult]:
         """Replay in lock-step and write all results into a folder.
 
         Returns:
-            The summary.
+            The summary and the result.
 
         Raises:
             ValueError: if the folder holds other results; see `require_same`.
@@ -177,7 +186,7 @@ class Session:
         shutil.rmtree(work)
         for line in format_summary(summary):
             log(line)
-        return summary
+        return summary, result
 
     def require_same(self, output: Path, mode: str) -> None:
         """Refuse a folder whose results are not of an earlier run of this replay.
@@ -216,8 +225,10 @@ class Session:
         summary: dict[str, Any],
         comparison: Comparison | None = None,
     ) -> None:
-        """Write frames.jsonl, summary.json and report.html into a folder."""
+        """Write frames.jsonl, counts.json, summary.json and report.html into a folder."""
         write_records(result.records, folder / 'frames.jsonl')
+        if result.scores:
+            write_json(counts_of(result.scores), folder / COUNTS, indent=None)
         write_json(summary, folder / 'summary.json')
         write_report(
             folder / 'report.html',

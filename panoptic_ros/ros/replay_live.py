@@ -28,6 +28,7 @@ from panoptic_ros.replay.config import Progress
 from panoptic_ros.replay.finished_run import ReplayRun, read_run
 from panoptic_ros.replay.live_scores import DROPPED, score_live
 from panoptic_ros.replay.resume import RESULTS
+from panoptic_ros.replay.run import ReplayResult
 from panoptic_ros.replay.session import Log, Session
 from panoptic_ros.replay.summary import format_summary
 from panoptic_ros.ros.message_types import RosTypes
@@ -57,7 +58,7 @@ QUIET_S = 2.0
 
 def run_live(
     session: Session, config: Path | None, output: Path, rate: float, progress: Progress, log: Log
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], ReplayResult]:
     """Replay in lock-step, play the same bag to the node, and report the difference.
 
     Args:
@@ -69,7 +70,7 @@ def run_live(
         log: called with lines for the user.
 
     Returns:
-        The summary of the live run.
+        The summary and the result of the live run.
 
     Raises:
         ValueError: if there are several cameras, or the node cannot start or publishes nothing.
@@ -94,7 +95,7 @@ def _run_in(
     rate: float,
     progress: Progress,
     log: Log,
-) -> dict[str, Any]:
+) -> tuple[dict[str, Any], ReplayResult]:
     sent_file = folder / 'sent.json'
     counts, wall_s = _record(folder, sent_file, session, config, rate, log)
     sent = [(stamp, time_ns) for stamp, time_ns in read_json(sent_file)]
@@ -128,7 +129,7 @@ def _run_in(
         if row.name in ('PQ', 'STQ', 'images without a result') and row.difference is not None:
             first, second, *_ = row.cells()
             log(f'{row.name}: lock-step {first}, live {second}')
-    return summary
+    return summary, result
 
 
 def _reasons(bad: dict[str, int], live: dict[str, Any]) -> dict[str, int]:

@@ -29,6 +29,7 @@ OPTIONAL = {
     'tensorrt_rtx': 'test',
     'nav_msgs': 'test',
     'rerun': 'rerun',
+    **dict.fromkeys(('ray', 'pyarrow', 'fsspec'), 'fleet'),
     **dict.fromkeys(
         (
             'rclpy',
