@@ -59,8 +59,8 @@ def execute_on_ray(tasks: Iterable[Task], needs: Needs, address: str) -> Iterato
             machine, or the address of a cluster.
 
     Raises:
-        ValueError: if Ray is not installed, the cluster is not reached, or none of its nodes has
-            what a task needs.
+        ValueError: if Ray is not installed, the cluster is not reached, none of its nodes has
+            what a task needs, or a worker cannot run tasks.
     """
     with _connected(address):
         yield from _execute(tasks, needs)
@@ -68,7 +68,7 @@ def execute_on_ray(tasks: Iterable[Task], needs: Needs, address: str) -> Iterato
 
 def _execute(tasks: Iterable[Task], needs: Needs) -> Iterator[Ended]:
     import ray
-    from ray.exceptions import RayError
+    from ray.exceptions import RayError, RayTaskError
 
     _require_node(needs)
     remote = ray.remote(
@@ -90,6 +90,11 @@ def _execute(tasks: Iterable[Task], needs: Needs) -> Iterator[Ended]:
         for reference in ray.wait(list(running), timeout=WAIT_S)[0]:
             try:
                 result = ray.get(reference)
+            except RayTaskError as error:  # its outcome could not be written, for example
+                raise ValueError(
+                    f'a worker of the cluster cannot replay {running[reference].name}: '
+                    f'{type(error.cause).__name__}: {one_line(error.cause)}'
+                ) from None
             except RayError:  # lost more often than it is repeated
                 result = None
             yield running.pop(reference), result

@@ -13,6 +13,7 @@ from panoptic_ros.suite.executor import Needs
 from panoptic_ros.suite.on_ray import execute_on_ray
 from panoptic_ros.suite.run import run_suite as run
 from panoptic_ros.suite.suite_file import read_suite
+from panoptic_ros.suite.task import Task
 
 pytest.importorskip('ray', reason='needs ray: pip install "panoptic_ros[fleet]"')
 
@@ -79,6 +80,17 @@ def test_a_cluster_without_room_is_refused(cluster):
         error = f'no node of the cluster has what a recording needs: .*{words}'
         with pytest.raises(ValueError, match=error):
             list(execute_on_ray([], needs, cluster.address))
+
+
+def test_a_worker_that_cannot_write_its_outcome_ends_the_run(cluster, drives, tmp_path):
+    """The results are a file on that machine, for example."""
+    (tmp_path / 'out').touch()
+    recording = read_suite(drives / 'suite.yaml').recordings[0]
+    task = Task(recording, '', '', '', 1, True, None, 1.0, str(tmp_path / 'out'))
+    error = 'a worker of the cluster cannot replay sunny_1: NotADirectoryError: '
+    with pytest.raises(ValueError, match=error) as caught:
+        list(execute_on_ray([task], Needs(1, 0, 0.1), cluster.address))
+    assert '\n' not in str(caught.value)
 
 
 @pytest.mark.parametrize(

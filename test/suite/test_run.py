@@ -152,6 +152,27 @@ def test_a_killed_run_resumes_with_equal_figures(drives, finished, tmp_path, slo
         assert found[name][:2] == expected[name][:2]
 
 
+def test_ctrl_c_ends_all_processes_without_a_traceback(drives, tmp_path, slow_model):
+    entries = [{'path': str(drives / name)} for name in ('rainy', 'pausing')]
+    suite = write_suite(tmp_path / 'suite.yaml', entries, model=str(slow_model))
+    words = ['suite', 'run', str(suite), '-o', str(tmp_path / 'out'), '--workers', '1']
+    process = subprocess.Popen(
+        [sys.executable, '-m', 'panoptic_ros.cli.main', *words],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+    give_up = time.monotonic() + 120
+    while not list(tmp_path.glob('out/recordings/*/.unfinished/outputs.log')):
+        assert process.poll() is None and time.monotonic() < give_up
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    output, _ = process.communicate(timeout=60)  # ends when no process holds the pipe any more
+    assert process.returncode == 130
+    assert 'Traceback' not in output and 'Error' not in output
+
+
 def test_a_gpu_that_the_suite_does_not_ask_for_is_refused(drives, tmp_path, capsys):
     (tmp_path / 'node.yaml').write_text('/**: {ros__parameters: {device: "cuda:0"}}')
     entries = [{'path': str(drives / 'rainy')}]
