@@ -107,6 +107,7 @@ def test_dropped_frames_cost_what_the_difference_says(tmp_path, slow_model):
     assert sorted(path.name for path in out.iterdir()) == [
         '.lock',
         'bag',
+        'counts.json',
         'frames.jsonl',
         'lock_step',
         'overlay.mp4',
