@@ -2,7 +2,6 @@
 """Execution of tasks in processes of this machine."""
 
 import os
-import signal
 import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
@@ -99,11 +98,7 @@ def _pool(count: int) -> Iterator[ProcessPoolExecutor]:
 
 
 def _end_with_parent() -> None:
-    """End this process when its parent does, even if that is killed.
-
-    Ctrl-C reaches the whole group of processes; the parent then ends this one.
-    """
-    signal.signal(signal.SIGINT, lambda *_: None)
+    """End this process when its parent does, even if that is killed."""
 
     def watch() -> None:
         parent = parent_process()
