@@ -111,6 +111,43 @@ def add_model_output(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def add_folder_output(parser: argparse.ArgumentParser, text: str) -> None:
+    """Add the flag --output of a folder, with this help text."""
+    parser.add_argument('-o', '--output', type=Path, required=True, metavar='DIR', help=text)
+
+
+def add_image_topics(parser: argparse.ArgumentParser) -> None:
+    """Add the flag --image, the image topics of recordings."""
+    parser.add_argument(
+        '--image',
+        action='append',
+        default=[],
+        metavar='TOPIC',
+        help='image topic; repeat for more cameras (default: all camera images)',
+    )
+
+
+def add_stride(parser: argparse.ArgumentParser, verb: str) -> None:
+    """Add the flag --stride: only every N-th image of a recording is read."""
+    parser.add_argument(
+        '--stride',
+        type=whole(1),
+        default=1,
+        metavar='N',
+        help=f'{verb} every N-th image (default: %(default)s)',
+    )
+
+
+def add_rate(parser: argparse.ArgumentParser) -> None:
+    """Add the flag --rate, the speed of --live."""
+    parser.add_argument(
+        '--rate',
+        type=number(above=0, most=100),
+        metavar='FACTOR',
+        help='with --live: playback speed (default: 1.0)',
+    )
+
+
 def add_unknown(parser: argparse.ArgumentParser) -> None:
     """Add the flag --unknown, least scores by class."""
     parser.add_argument(

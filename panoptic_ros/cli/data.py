@@ -7,7 +7,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.arguments import HelpFormatter, number, whole
+from panoptic_ros.cli.arguments import HelpFormatter, add_folder_output, number, whole
 from panoptic_ros.cli.data_recordings import add_from_recording, add_to_gt
 from panoptic_ros.cli.output import OWN_COLORS, check_output, report_saved, table_console
 from panoptic_ros.cli.recipes import find_recipe, read_recipe, recipe_files
@@ -177,14 +177,7 @@ examples:
         metavar='X',
         help='share of val; 0 or 1 writes one split only (default: %(default)s)',
     )
-    parser.add_argument(
-        '-o',
-        '--output',
-        type=Path,
-        required=True,
-        metavar='DIR',
-        help='folder of the new data set',
-    )
+    add_folder_output(parser, 'folder of the new data set')
     parser.add_argument(
         '--overwrite', action='store_true', help='replace splits of an earlier conversion'
     )

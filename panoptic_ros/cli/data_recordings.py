@@ -6,9 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.arguments import add_backend
+from panoptic_ros.cli.arguments import add_backend, add_folder_output
 from panoptic_ros.cli.mine import add_frames, open_model
-from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
+from panoptic_ros.cli.model_source import add_trained_model, model_path
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.outputs import Results
 from panoptic_ros.core.progress import with_bar
@@ -36,19 +36,11 @@ def add_from_recording(actions: Any) -> None:
         '      -o my_data',
     )
     parser.add_argument('recordings', type=Path, nargs='+', metavar='RECORDING')
-    parser.add_argument(
-        '--model',
-        type=model_argument,
-        required=True,
-        metavar='MODEL',
-        help=f'{MODEL_HELP}, or a checkpoint of `panoptic train` (.ckpt)',
-    )
+    add_trained_model(parser)
     parser.add_argument(
         '--split', choices=SPLITS, default='train', help='split to write (default: %(default)s)'
     )
-    parser.add_argument(
-        '-o', '--output', type=Path, required=True, metavar='DIR', help='folder of the data set'
-    )
+    add_folder_output(parser, 'folder of the data set')
     add_frames(parser)
     add_backend(parser)
     parser.set_defaults(func=run_from_recording)
@@ -77,9 +69,7 @@ def add_to_gt(actions: Any) -> None:
     parser.add_argument(
         '--split', choices=SPLITS, default='train', help='split to read (default: %(default)s)'
     )
-    parser.add_argument(
-        '-o', '--output', type=Path, required=True, metavar='DIR', help='folder to write'
-    )
+    add_folder_output(parser, 'folder to write')
     parser.set_defaults(func=run_to_gt)
 
 

@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.arguments import add_data, add_images, parse_slice
+from panoptic_ros.cli.arguments import add_data, add_folder_output, add_images, parse_slice
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.files import write_bytes
 from panoptic_ros.core.outputs import Results
@@ -72,14 +72,7 @@ def add_parser(subparsers: Any) -> None:
         metavar='NAME',
         help='for pisr_5: the class (default: that of the largest thing)',
     )
-    parser.add_argument(
-        '-o',
-        '--output',
-        type=Path,
-        required=True,
-        metavar='DIR',
-        help='folder for the figures, see below',
-    )
+    add_folder_output(parser, 'folder for the figures, see below')
     parser.set_defaults(func=run)
 
 

@@ -7,8 +7,15 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.arguments import add_backend, number, whole
-from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
+from panoptic_ros.cli.arguments import (
+    add_backend,
+    add_folder_output,
+    add_image_topics,
+    add_stride,
+    number,
+    whole,
+)
+from panoptic_ros.cli.model_source import add_trained_model, model_path
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.progress import with_bar
 from panoptic_ros.core.text import counted, one_line
@@ -50,16 +57,8 @@ def add_parser(subparsers: Any) -> None:
         epilog=EPILOG,
     )
     parser.add_argument('recordings', type=Path, nargs='+', metavar='RECORDING')
-    parser.add_argument(
-        '--model',
-        type=model_argument,
-        required=True,
-        metavar='MODEL',
-        help=f'{MODEL_HELP}, or a checkpoint of `panoptic train` (.ckpt)',
-    )
-    parser.add_argument(
-        '-o', '--output', type=Path, required=True, metavar='DIR', help='folder of the results'
-    )
+    add_trained_model(parser)
+    add_folder_output(parser, 'folder of the results')
     parser.add_argument(
         '--count',
         type=whole(1),
@@ -95,20 +94,8 @@ def add_parser(subparsers: Any) -> None:
 
 def add_frames(parser: argparse.ArgumentParser) -> None:
     """Add the flags that choose and blur frames: --image, --stride and --blur."""
-    parser.add_argument(
-        '--image',
-        action='append',
-        default=[],
-        metavar='TOPIC',
-        help='image topic; repeat for more cameras (default: all camera images)',
-    )
-    parser.add_argument(
-        '--stride',
-        type=whole(1),
-        default=1,
-        metavar='N',
-        help='read every N-th image (default: %(default)s)',
-    )
+    add_image_topics(parser)
+    add_stride(parser, 'read')
     parser.add_argument(
         '--blur',
         action='store_true',

@@ -22,6 +22,17 @@ STRIDE = 4
 """Input pixels per cell of exported checkpoints, which predict masks at this stride."""
 
 
+def add_trained_model(parser: argparse.ArgumentParser) -> None:
+    """Add the flag --model, a model file or a checkpoint of any kind."""
+    parser.add_argument(
+        '--model',
+        type=model_argument,
+        required=True,
+        metavar='MODEL',
+        help=f'{MODEL_HELP}, or a checkpoint of `panoptic train` (.ckpt)',
+    )
+
+
 def model_argument(text: str) -> str | Path:
     """Return an argument as a path, or as it is if it names a checkpoint.
 

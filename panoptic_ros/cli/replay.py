@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.arguments import number, whole
+from panoptic_ros.cli.arguments import add_image_topics, add_rate, add_stride, number
 from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
 from panoptic_ros.cli.output import check_output, report_saved, table_console
 from panoptic_ros.core.files import lock_folder, write_json
@@ -58,13 +58,7 @@ def add_parser(subparsers: Any) -> None:
         metavar='FILE',
         help='parameter file of the node, as for ros2 run --params-file',
     )
-    parser.add_argument(
-        '--image',
-        action='append',
-        default=[],
-        metavar='TOPIC',
-        help='image topic; repeat for more cameras (default: all camera images)',
-    )
+    add_image_topics(parser)
     parser.add_argument(
         '--depth',
         action='append',
@@ -101,24 +95,13 @@ def add_parser(subparsers: Any) -> None:
         metavar='S',
         help='replay S seconds (default: to the end)',
     )
-    parser.add_argument(
-        '--stride',
-        type=whole(1),
-        default=1,
-        metavar='N',
-        help='replay every N-th image (default: %(default)s)',
-    )
+    add_stride(parser, 'replay')
     parser.add_argument(
         '--live',
         action='store_true',
         help='also play the bag to the running node, and report the effect of dropped images',
     )
-    parser.add_argument(
-        '--rate',
-        type=number(above=0, most=100),
-        metavar='FACTOR',
-        help='with --live: playback speed (default: 1.0)',
-    )
+    add_rate(parser)
     parser.add_argument(
         '--compare', type=Path, nargs=2, metavar=('A', 'B'), help='compare two finished replays'
     )

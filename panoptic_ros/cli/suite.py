@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.arguments import number, whole
+from panoptic_ros.cli.arguments import add_folder_output, add_rate, whole
 from panoptic_ros.cli.output import check_output, report_saved, table_console
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.outputs import Results
@@ -66,9 +66,7 @@ def _add_run(topics: Any) -> None:
         '      tags: [night, rain]',
     )
     parser.add_argument('suite', type=Path, metavar='SUITE', help='the suite, a YAML file')
-    parser.add_argument(
-        '-o', '--output', type=Path, required=True, metavar='DIR', help='folder of the results'
-    )
+    add_folder_output(parser, 'folder of the results')
     parser.add_argument(
         '--ray',
         metavar='ADDRESS',
@@ -88,12 +86,7 @@ def _add_run(topics: Any) -> None:
         help='also play each recording to the running node, one after the other, and count '
         'dropped images',
     )
-    parser.add_argument(
-        '--rate',
-        type=number(above=0, most=100),
-        metavar='FACTOR',
-        help='with --live: playback speed (default: 1.0)',
-    )
+    add_rate(parser)
     parser.set_defaults(func=run)
 
 

@@ -2,11 +2,17 @@
 """`panoptic tune-decoder`: search of a model's thresholds on labelled images."""
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from panoptic_ros.cli.arguments import add_backend, add_data, add_images, parse_slice, whole
-from panoptic_ros.cli.model_source import MODEL_HELP, model_argument, model_path
+from panoptic_ros.cli.arguments import (
+    add_backend,
+    add_data,
+    add_folder_output,
+    add_images,
+    parse_slice,
+    whole,
+)
+from panoptic_ros.cli.model_source import add_trained_model, model_path
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.files import write_json
 from panoptic_ros.core.outputs import Results
@@ -36,13 +42,7 @@ def add_parser(subparsers: Any) -> None:
         '  panoptic evaluate --model city.onnx --data synthetic --images 1::2 \\\n'
         '      --set score_threshold=0.7 min_area=50',
     )
-    parser.add_argument(
-        '--model',
-        type=model_argument,
-        required=True,
-        metavar='MODEL',
-        help=f'{MODEL_HELP}, or a checkpoint of `panoptic train` (.ckpt)',
-    )
+    add_trained_model(parser)
     add_data(parser)
     add_images(parser)
     parser.add_argument(
@@ -53,14 +53,7 @@ def add_parser(subparsers: Any) -> None:
         help='total number, including earlier calls (default: %(default)s)',
     )
     add_backend(parser)
-    parser.add_argument(
-        '-o',
-        '--output',
-        type=Path,
-        required=True,
-        metavar='DIR',
-        help='folder of the search, see below',
-    )
+    add_folder_output(parser, 'folder of the search, see below')
     parser.set_defaults(func=run)
 
 
