@@ -87,7 +87,7 @@ def test_a_copy_that_was_stopped_goes_on(store, monkeypatch):
 
 
 def test_processes_wait_for_each_other(store):
-    """Threads stand for processes; each has the complete copy when it goes on."""
+    """Threads in place of processes: none continues before the copy is complete."""
     sizes = []
 
     def read():

@@ -25,7 +25,7 @@ from panoptic_training.module_backend import ModuleBackend, model_info
 
 
 class Told(torch.nn.Module):
-    """A relation module that says what it is told, and keeps what it saw."""
+    """Relation module that returns given values and records its inputs."""
 
     def __init__(self, value):
         super().__init__()

@@ -13,7 +13,7 @@ from panoptic_training.figures.sognet import PANEL_WIDTH, draw_relations, number
 
 
 class Told(torch.nn.Module):
-    """A relation module that says what it is told of the first instances, 0 of the others."""
+    """Relation module that returns given values for the first instances and 0 for the others."""
 
     def __init__(self, value):
         super().__init__()
