@@ -84,7 +84,8 @@ def run_suite(
         needs = Needs(suite.cpus, suite.gpus, suite.memory_gb)
         with _progress(results / LOG, len(tasks), len(tasks) - len(waiting)) as progress:
             _execute(waiting, execute, needs, progress)
-        summary, rows = merge_outcomes(settings | {'model': _describe(model, info.name)}, tasks)
+        described = {'name': info.name, 'file': model.name, 'hash': model_hash}
+        summary, rows = merge_outcomes(settings | {'model': described}, tasks)
         lines = ''.join(f'{json.dumps(row, allow_nan=False)}\n' for row in rows)
         write_bytes(lines.encode(), results / LINES)
         write_table(rows, results / TABLE)
@@ -101,10 +102,6 @@ def _changed(parameters: dict[str, Any]) -> dict[str, Any]:
         for name, value in parameters.items()
         if name != 'model' and (name not in defaults or value != defaults[name])
     }
-
-
-def _describe(model: Path, name: str) -> dict[str, str]:
-    return {'name': name, 'file': model.name, 'hash': file_hash(model)}
 
 
 class _Progress:
