@@ -8,8 +8,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from panoptic_ros.core.files import lock_folder
+from panoptic_ros.core.stores import name_inside, open_store
 from panoptic_ros.core.text import one_line
-from panoptic_ros.suite.places import open_store
 
 CHUNK = 8 << 20
 """Bytes that are copied at a time."""
@@ -59,10 +59,7 @@ def _files(store: Any, root: str, target: Path, url: str) -> list[tuple[str, Pat
         found = sorted(map(str, store.find(root)))
     except Exception as error:  # each store has errors of its own
         raise ValueError(f'{url} cannot be listed: {one_line(error)}') from None
-    names = [PurePosixPath(file).relative_to(root) for file in found]
-    if any('..' in name.parts for name in names):
-        raise ValueError(f'{url} has a file whose name leads out of the folder')
-    return [(file, target / name) for file, name in zip(found, names, strict=True)]
+    return [(file, target / name_inside(file, root, url)) for file in found]
 
 
 def _copy(store: Any, source: str, place: Path, left: float) -> float:

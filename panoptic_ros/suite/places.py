@@ -3,8 +3,9 @@
 
 import re
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from panoptic_ros.core.stores import is_url, open_store
 from panoptic_ros.core.text import one_line
 from panoptic_ros.recordings import bag_folder, video
 
@@ -20,36 +21,6 @@ class Place(NamedTuple):
     name: str
     path: str
     """Absolute path or URL."""
-
-
-def is_url(path: str) -> bool:
-    """Return whether a recording is in a store that fsspec opens.
-
-    >>> is_url('s3://drives/monday.mcap'), is_url('drives/monday.mcap')
-    (True, False)
-    """
-    return '://' in path
-
-
-def open_store(url: str) -> tuple[Any, str]:
-    """Return the file system of a URL, and the path in it.
-
-    Raises:
-        ValueError: if fsspec or the package of the protocol is not installed, or the URL is not
-            valid.
-    """
-    try:
-        from fsspec.core import url_to_fs
-
-        store, path = url_to_fs(url)
-    except ImportError as error:
-        raise ValueError(
-            f'{url} needs fsspec and the package of its protocol ({one_line(error)}): '
-            'pip install "panoptic_ros[fleet]"'
-        ) from None
-    except Exception as error:  # each store has errors of its own
-        raise ValueError(f'{url} cannot be opened: {one_line(error)}') from None
-    return store, str(path)
 
 
 def find_places(path: str, folder: Path, name: str) -> list[Place]:

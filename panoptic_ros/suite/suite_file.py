@@ -8,8 +8,9 @@ from typing import Any
 
 from panoptic_ros.core.documents import read_yaml
 from panoptic_ros.core.json_values import each, text
+from panoptic_ros.core.stores import is_url
 from panoptic_ros.core.text import did_you_mean, short
-from panoptic_ros.suite.places import Place, find_places, is_url
+from panoptic_ros.suite.places import Place, find_places
 
 MAX_CPUS = 1024
 

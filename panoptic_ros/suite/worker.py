@@ -11,13 +11,13 @@ from typing import Any, TypeVar
 import cv2
 
 from panoptic_ros.core.files import FolderInUseError, lock_folder, write_bytes, write_json
+from panoptic_ros.core.stores import is_url
 from panoptic_ros.core.text import reason_of
 from panoptic_ros.replay.run import ReplayResult
 from panoptic_ros.replay.session import Session
 from panoptic_ros.runtime.backend import BackendError
 from panoptic_ros.suite.fetch import local_copy
 from panoptic_ros.suite.latency import count_latencies
-from panoptic_ros.suite.places import is_url
 from panoptic_ros.suite.task import DONE, FAILED, FETCHED, SETTINGS, WORST, Task
 
 T = TypeVar('T')

@@ -9,6 +9,7 @@ from typing import Any
 
 from panoptic_ros.core.inputs import require_folder
 from panoptic_ros.core.labels import LabelSet
+from panoptic_ros.core.stores import is_url
 from panoptic_ros.core.text import did_you_mean
 
 from .ade20k import Ade20k
@@ -19,7 +20,7 @@ from .coco import CocoPanoptic
 from .files import FileReader
 from .folder import OwnFolder
 from .kitti_step import KittiStep
-from .remote import is_remote, local_copy
+from .remote import local_copy
 from .sample import Reader
 from .skipping import Skipping, listing
 from .synthetic.dataset import City
@@ -104,7 +105,7 @@ def make_reader(name: str, split: str, **options: Any) -> Reader:
     if data_set.splits and split not in data_set.splits:
         raise ValueError(f'{kind} has the splits {", ".join(data_set.splits)}, got {split!r}')
     construct: Callable[..., Reader] = data_set
-    place = [local_copy(folder) if is_remote(folder) else Path(folder)] if folder else []
+    place = [local_copy(folder) if is_url(folder) else Path(folder)] if folder else []
     try:
         return construct(*place, split, **options)
     except TypeError as error:
@@ -141,7 +142,7 @@ def parse_name(name: str) -> tuple[str, str]:
     if bool(folder) != bool(DATASETS[kind].marks):
         typed = f'{kind}:<folder>' if DATASETS[kind].marks else kind
         raise ValueError(f'data {kind!r} is named {typed}, got {name!r}')
-    if folder and not is_remote(folder):
+    if folder and not is_url(folder):
         require_folder(Path(folder), f'folder of data {kind!r}')
     return kind, folder
 
@@ -160,7 +161,7 @@ def labels_of(name: str) -> LabelSet:
     """
     kind, _, folder = name.partition(':')
     known: LabelSet | None = getattr(DATASETS.get(kind), 'labels', None)
-    if known is not None and folder and (is_remote(folder) or not Path(folder).is_dir()):
+    if known is not None and folder and (is_url(folder) or not Path(folder).is_dir()):
         return known
     return make_reader(name, 'train').labels
 

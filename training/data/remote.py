@@ -21,6 +21,7 @@ from panoptic_ros.core.files import (
     write_json,
 )
 from panoptic_ros.core.progress import with_bar
+from panoptic_ros.core.stores import name_inside, open_store
 from panoptic_ros.core.text import one_line
 
 INDEX = 'remote.json'
@@ -37,15 +38,6 @@ THREADS = 8
 WAIT_S = 0.5
 
 
-def is_remote(folder: str) -> bool:
-    """Return whether a folder is named by a URL.
-
-    >>> is_remote('s3://bucket/my_data'), is_remote('data/camvid')
-    (True, False)
-    """
-    return '://' in folder
-
-
 def local_copy(url: str) -> Path:
     """Return a local copy of a folder in an object store, after copying what has changed.
 
@@ -60,31 +52,17 @@ def local_copy(url: str) -> Path:
             leads out of the folder, or cannot be copied.
         FileNotFoundError: if there is no such folder.
     """
-    files, root = _open(url)
+    files, root = open_store(url)
     found = {
-        PurePosixPath(path).relative_to(root): (path, _state(info))
+        name_inside(path, root, url): (path, _state(info))
         for path, info in files.find(root, detail=True).items()
     }
     if not found:
         raise FileNotFoundError(f'{url} holds no file')
-    for name in found:
-        if '..' in name.parts or name.is_absolute():
-            raise ValueError(f'{url}: the name {one_line(str(name))} leads out of the folder')
     folder = cache_folder('data') / hashlib.sha256(url.encode()).hexdigest()[:16]
     with _locked(folder):
         _update(files, found, folder)
     return folder / FILES
-
-
-def _open(url: str) -> tuple[Any, str]:
-    """Return the file system of a URL, and the path in it."""
-    try:
-        from fsspec.core import url_to_fs
-
-        files, root = url_to_fs(url)
-    except (ImportError, ValueError) as error:
-        raise ValueError(f'{url} cannot be opened: {one_line(error)}') from None
-    return files, str(root).rstrip('/')
 
 
 def _state(info: dict[str, Any]) -> str:
