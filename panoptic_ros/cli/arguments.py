@@ -116,6 +116,17 @@ def add_folder_output(parser: argparse.ArgumentParser, text: str) -> None:
     parser.add_argument('-o', '--output', type=Path, required=True, metavar='DIR', help=text)
 
 
+def add_recordings(parser: argparse.ArgumentParser) -> None:
+    """Add the positional argument of recordings."""
+    parser.add_argument(
+        'recordings',
+        type=Path,
+        nargs='+',
+        metavar='RECORDING',
+        help='a rosbag2, a ROS 1 bag, a video or a folder of images',
+    )
+
+
 def add_image_topics(parser: argparse.ArgumentParser) -> None:
     """Add the flag --image, the image topics of recordings."""
     parser.add_argument(

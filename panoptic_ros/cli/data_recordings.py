@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from panoptic_ros.cli.arguments import add_backend, add_folder_output
+from panoptic_ros.cli.arguments import add_backend, add_folder_output, add_recordings
 from panoptic_ros.cli.mine import add_frames, open_model
 from panoptic_ros.cli.model_source import add_trained_model, model_path
 from panoptic_ros.cli.output import check_output, report_saved
@@ -35,7 +35,7 @@ def add_from_recording(actions: Any) -> None:
         '  panoptic data from-recording drives/sunday --model city.onnx --split val \\\n'
         '      -o my_data',
     )
-    parser.add_argument('recordings', type=Path, nargs='+', metavar='RECORDING')
+    add_recordings(parser)
     add_trained_model(parser)
     parser.add_argument(
         '--split', choices=SPLITS, default='train', help='split to write (default: %(default)s)'

@@ -3,10 +3,10 @@
 
 import argparse
 import sys
-from pathlib import Path
 from typing import Any
 
 from panoptic_ros.cli.arguments import add_data, add_folder_output, add_images, parse_slice
+from panoptic_ros.cli.model_source import model_argument
 from panoptic_ros.cli.output import check_output, report_saved
 from panoptic_ros.core.files import write_bytes
 from panoptic_ros.core.outputs import Results
@@ -28,17 +28,20 @@ EPILOG = """\
           hle_8     the first three over the frames of a video
   ciae    ciae_4    proposals, principal components of the embedding, similarity
           ciae_5    the same beside segments and ground truth
-  einet   einet_2   t-SNE of the pixels' embeddings without and with the interaction
+  einet   einet_2   t-SNE of the pixels' embeddings, without and with the
+                    interaction
           einet_3   heatmaps of the centres
   pisr    pisr_5    map of a class with its centres, without and with the block
           pisr_c2   t-SNE of the encodings of classes and instances; also of
                     pisr_panoptic_fpn and pisr_upernet
-          pisr_e1   heatmaps of centres and instances, without and with the block
+          pisr_e1   heatmaps of centres and instances, without and with the
+                    block
   sognet  sognet_3  which instance covers which: predicted, and the ground truth
 
 examples:
   panoptic figures runs/hle_mobilenetv2_city --data synthetic -o figures
-  panoptic figures best.ckpt --data synthetic --images 4:5 --pixel 300,160 -o figures"""
+  panoptic figures best.ckpt --data synthetic --images 4:5 --pixel 300,160 \\
+      -o figures"""
 
 
 def add_parser(subparsers: Any) -> None:
@@ -53,7 +56,7 @@ def add_parser(subparsers: Any) -> None:
     )
     parser.add_argument(
         'model',
-        type=Path,
+        type=model_argument,
         metavar='MODEL',
         help='a checkpoint of `panoptic train` (.ckpt), the folder of a training, whose best '
         'checkpoint is taken, or a model file of one of these families',
@@ -86,6 +89,11 @@ def run(args: argparse.Namespace) -> None:
     """
     check_output(args, 'output', Results())
     chosen = parse_slice(args.images) if args.images is not None else slice(None)
+    if isinstance(args.model, str):
+        raise ValueError(
+            f'{args.model} is a checkpoint of transformers; expected a model of a family that '
+            '`panoptic figures --help` lists'
+        )
     require_packages()
     from panoptic_ros.core.image import encode_jpeg
     from panoptic_training.data.class_table import require_same_classes

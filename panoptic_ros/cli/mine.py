@@ -11,6 +11,7 @@ from panoptic_ros.cli.arguments import (
     add_backend,
     add_folder_output,
     add_image_topics,
+    add_recordings,
     add_stride,
     number,
     whole,
@@ -56,7 +57,7 @@ def add_parser(subparsers: Any) -> None:
         'are unlike those of the training set. The\nchosen frames differ from each other.',
         epilog=EPILOG,
     )
-    parser.add_argument('recordings', type=Path, nargs='+', metavar='RECORDING')
+    add_recordings(parser)
     add_trained_model(parser)
     add_folder_output(parser, 'folder of the results')
     parser.add_argument(

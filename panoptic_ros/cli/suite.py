@@ -58,7 +58,7 @@ def _add_run(topics: Any) -> None:
         '  panoptic suite run suite.yaml -o results/\n'
         '  panoptic suite run suite.yaml --ray auto -o results/\n'
         'a suite:\n'
-        '  model: city.onnx          # relative to the folder of the suite, as other paths\n'
+        "  model: city.onnx          # paths are relative to the suite's folder\n"
         '  config: node.yaml         # parameter file of the node\n'
         '  recordings:\n'
         '    - path: drives/night_*  # bags, videos, folders; or s3://bucket/drive.mcap\n'
